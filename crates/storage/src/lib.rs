@@ -1,1 +1,92 @@
-//! Skeleton.
+//! Positional storage under a volume.
+//!
+//! Everything above is written against [`Storage`], so that a volume can live in a file, on a block
+//! device, in memory, inside a window of something larger, or on storage that fails on purpose.
+//!
+//! ```
+//! use lucarne_storage::{MemoryStorage, Storage};
+//!
+//! let storage = MemoryStorage::with_len(8192);
+//! storage.write_at(b"LUKS", 4096)?;
+//! let mut magic = [0; 4];
+//! storage.read_at(&mut magic, 4096)?;
+//! assert_eq!(&magic, b"LUKS");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod aligned;
+pub mod fault;
+mod file;
+mod memory;
+mod new_file;
+mod offset;
+
+pub use aligned::{AlignedBuffer, DIRECT_ALIGNMENT};
+pub use file::{Access, FileStorage, LockKind};
+pub use memory::MemoryStorage;
+pub use new_file::NewFile;
+pub use offset::OffsetStorage;
+
+use std::io;
+use std::ops::Range;
+
+/// Bytes at positions, for any number of threads at once.
+///
+/// Offsets and lengths are in bytes. Overlapping writes from several threads leave each byte with the
+/// value that one of them wrote; who needs more takes a lock of its own.
+pub trait Storage: Send + Sync {
+    /// The length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Fills all of `buf` from `offset`; [`io::ErrorKind::UnexpectedEof`] where the storage ends before.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Writes all of `data` at `offset`. Whether that may lengthen the storage is the storage's affair.
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Returns once all that was written before would survive a power cut.
+    fn flush(&self) -> io::Result<()>;
+
+    /// Cuts or lengthens the storage, if it can; what is added reads as zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Gives the range's space back; afterwards it reads as zeros.
+    fn discard(&self, range: Range<u64>) -> io::Result<()>;
+
+    /// Whether there is nothing in it.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// The next range at or after `from` that may hold something other than zeros; `None` past the last.
+    ///
+    /// Storage that does not know its holes gives the whole rest.
+    fn next_data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
+        let len = self.len()?;
+        Ok((from < len).then_some(from..len))
+    }
+
+    /// Says that `len` bytes will be written in full, so that space can be set aside in one piece.
+    fn reserve(&self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+macro_rules! forward_storage {
+    ($($pointer:ty),*) => {$(
+        impl<S: Storage + ?Sized> Storage for $pointer {
+            fn len(&self) -> io::Result<u64> { (**self).len() }
+            fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> { (**self).read_at(buf, offset) }
+            fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> { (**self).write_at(data, offset) }
+            fn flush(&self) -> io::Result<()> { (**self).flush() }
+            fn set_len(&self, len: u64) -> io::Result<()> { (**self).set_len(len) }
+            fn discard(&self, range: Range<u64>) -> io::Result<()> { (**self).discard(range) }
+            fn is_empty(&self) -> io::Result<bool> { (**self).is_empty() }
+            fn next_data(&self, from: u64) -> io::Result<Option<Range<u64>>> { (**self).next_data(from) }
+            fn reserve(&self, len: u64) -> io::Result<()> { (**self).reserve(len) }
+        }
+    )*};
+}
+
+forward_storage!(&S, Box<S>, std::sync::Arc<S>);

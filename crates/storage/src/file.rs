@@ -1,0 +1,289 @@
+//! Files and block devices.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags, SeekFrom};
+
+use crate::Storage;
+use crate::aligned::is_direct_capable;
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Only read.
+    ReadOnly,
+    /// Read and written.
+    ReadWrite,
+}
+
+/// Who else may hold the file at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockKind {
+    /// Others may hold it shared too.
+    Shared,
+    /// Nobody else.
+    Exclusive,
+}
+
+/// A file or a block device.
+///
+/// ```no_run
+/// use lucarne_storage::{Access, FileStorage, Storage};
+/// let disk = FileStorage::open("disk.img", Access::ReadOnly)?;
+/// println!("{} bytes", disk.len()?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct FileStorage {
+    buffered: File,
+    // The same file again, opened with O_DIRECT. Used for whole aligned blocks only; the kernel keeps
+    // the two views coherent.
+    direct: Option<File>,
+    is_block_device: bool,
+}
+
+impl FileStorage {
+    /// Opens an existing file or block device.
+    ///
+    /// A block device that is opened for writing must not be in use (mounted, or part of another
+    /// device): that is [`io::ErrorKind::ResourceBusy`].
+    ///
+    /// # Errors
+    /// What the system says; a directory or another kind of file is [`io::ErrorKind::InvalidInput`].
+    pub fn open(path: impl AsRef<Path>, access: Access) -> io::Result<Self> {
+        let path = path.as_ref();
+        let kind = std::fs::metadata(path)?.file_type();
+        if !(kind.is_file() || kind.is_block_device()) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file or a block device",
+            ));
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(access == Access::ReadWrite);
+        if kind.is_block_device() && access == Access::ReadWrite {
+            // Without O_CREAT, O_EXCL on a block device asks the kernel for sole use of it.
+            options.custom_flags(OFlags::EXCL.bits() as i32);
+        }
+        Self::from_file(options.open(path)?)
+    }
+
+    /// Takes an open file.
+    ///
+    /// # Errors
+    /// When the file's kind cannot be asked.
+    pub fn from_file(file: File) -> io::Result<Self> {
+        let is_block_device = file.metadata()?.file_type().is_block_device();
+        Ok(Self {
+            buffered: file,
+            direct: None,
+            is_block_device,
+        })
+    }
+
+    /// Lets whole aligned blocks (see [`crate::DIRECT_ALIGNMENT`]) be written past the page cache, where
+    /// the file system can do that; elsewhere nothing changes.
+    #[must_use]
+    pub fn with_direct_writes(mut self) -> Self {
+        self.direct = reopen_direct(&self.buffered).ok();
+        self
+    }
+
+    /// Whether this is a block device.
+    pub fn is_block_device(&self) -> bool {
+        self.is_block_device
+    }
+
+    /// The open file.
+    pub fn file(&self) -> &File {
+        &self.buffered
+    }
+
+    /// Takes an advisory lock (`flock`) without waiting; it lasts until the file is closed or
+    /// [`Self::unlock`] is called. cryptsetup takes the same lock on image files.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when another process holds it.
+    pub fn try_lock(&self, kind: LockKind) -> io::Result<()> {
+        let operation = match kind {
+            LockKind::Shared => FlockOperation::NonBlockingLockShared,
+            LockKind::Exclusive => FlockOperation::NonBlockingLockExclusive,
+        };
+        Ok(rustix::fs::flock(&self.buffered, operation)?)
+    }
+
+    /// Gives the lock back.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn unlock(&self) -> io::Result<()> {
+        Ok(rustix::fs::flock(&self.buffered, FlockOperation::Unlock)?)
+    }
+
+    /// Tells the kernel that the file will be read from front to back.
+    pub fn advise_sequential(&self) {
+        // Advice only: the file reads the same without it.
+        let _ = rustix::fs::fadvise(&self.buffered, 0, None, rustix::fs::Advice::Sequential);
+    }
+}
+
+/// Opens the same file again, whatever became of its name, with O_DIRECT.
+fn reopen_direct(file: &File) -> io::Result<File> {
+    use std::os::fd::AsRawFd;
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlags::DIRECT.bits() as i32)
+        .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+impl Storage for FileStorage {
+    fn len(&self) -> io::Result<u64> {
+        if self.is_block_device {
+            // A device's metadata says 0. The position that this moves is used by nobody.
+            return Ok(rustix::fs::seek(&self.buffered, SeekFrom::End(0))?);
+        }
+        Ok(self.buffered.metadata()?.len())
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.buffered.read_exact_at(buf, offset)
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        if let Some(direct) = &self.direct
+            && is_direct_capable(data, offset)
+        {
+            match direct.write_all_at(data, offset) {
+                // The file system takes the flag but not this write: the cached way always works.
+                Err(error)
+                    if error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => {}
+                result => return result,
+            }
+        }
+        self.buffered.write_all_at(data, offset)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.buffered.sync_all()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.buffered.set_len(len)
+    }
+
+    fn discard(&self, range: Range<u64>) -> io::Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        Ok(rustix::fs::fallocate(
+            &self.buffered,
+            FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+            range.start,
+            range.end - range.start,
+        )?)
+    }
+
+    fn next_data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
+        let len = self.len()?;
+        if from >= len {
+            return Ok(None);
+        }
+        let start = match rustix::fs::seek(&self.buffered, SeekFrom::Data(from)) {
+            Ok(start) => start,
+            Err(rustix::io::Errno::NXIO) => return Ok(None),
+            // Not every file system knows its holes.
+            Err(_) => return Ok(Some(from..len)),
+        };
+        let end = rustix::fs::seek(&self.buffered, SeekFrom::Hole(start)).unwrap_or(len);
+        Ok(Some(start..end.min(len)))
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        if self.is_block_device {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(&self.buffered, FallocateFlags::empty(), 0, len) {
+            // Saves time where it can be done; a full disk is better found now than at the end.
+            Err(
+                error @ (rustix::io::Errno::NOSPC
+                | rustix::io::Errno::FBIG
+                | rustix::io::Errno::DQUOT),
+            ) => Err(error.into()),
+            Ok(()) => Ok(()),
+            Err(_) => self.set_len(len),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::AlignedBuffer;
+
+    fn temporary() -> (tempfile::NamedTempFile, FileStorage) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let storage = FileStorage::open(file.path(), Access::ReadWrite).unwrap();
+        (file, storage)
+    }
+
+    #[test]
+    fn direct_and_cached_writes_see_each_other() {
+        let (_file, storage) = temporary();
+        let storage = storage.with_direct_writes();
+        let mut block = AlignedBuffer::zeroed(8192);
+        block.fill(5);
+        storage.write_at(&block, 4096).unwrap();
+        storage.write_at(b"unaligned", 5000).unwrap();
+        let mut back = vec![0; 12288];
+        storage.read_at(&mut back, 0).unwrap();
+        assert_eq!(back[..4096], [0; 4096]);
+        assert_eq!(back[4096..5000], [5; 904]);
+        assert_eq!(&back[5000..5009], b"unaligned");
+        assert_eq!(back[5009..], [5; 12288 - 5009]);
+    }
+
+    #[test]
+    fn directories_are_refused() {
+        let error = FileStorage::open(std::env::temp_dir(), Access::ReadOnly).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn holes_are_found_or_nothing_is_claimed() {
+        let (_file, storage) = temporary();
+        storage.set_len(1 << 20).unwrap();
+        storage.write_at(&[1; 4096], 512 << 10).unwrap();
+        let data = storage.next_data(0).unwrap().unwrap();
+        assert!(data.start <= 512 << 10 && data.end >= (512 << 10) + 4096);
+        assert_eq!(storage.next_data(1 << 20).unwrap(), None);
+    }
+
+    #[test]
+    fn a_second_exclusive_lock_does_not_wait() {
+        let (file, storage) = temporary();
+        storage.try_lock(LockKind::Exclusive).unwrap();
+        let other = FileStorage::open(file.path(), Access::ReadOnly).unwrap();
+        let error = other.try_lock(LockKind::Shared).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        storage.unlock().unwrap();
+        other.try_lock(LockKind::Shared).unwrap();
+    }
+
+    #[test]
+    fn discarded_ranges_read_as_zeros() {
+        let (_file, storage) = temporary();
+        storage.write_at(&[3; 16384], 0).unwrap();
+        if storage.discard(4096..8192).is_err() {
+            return; // the file system has no holes
+        }
+        let mut back = vec![0; 16384];
+        storage.read_at(&mut back, 0).unwrap();
+        assert_eq!(back[4096..8192], [0; 4096]);
+        assert_eq!(back[8192..], [3; 8192]);
+    }
+}
