@@ -1,0 +1,192 @@
+//! The installed cryptsetup, run on plain files: no root, no device-mapper.
+//!
+//! cryptsetup rewrites a stale or corrupt header copy at any load: give it copies of what must stay.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::peers;
+use crate::scratch::Scratch;
+
+/// What a program left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error, as text.
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// Standard output, as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+}
+
+/// Runs a command to its end, with `stdin` on its standard input.
+///
+/// # Panics
+/// If the program cannot be started.
+pub fn run(command: &mut Command, stdin: &[u8]) -> Outcome {
+    let shown = format!("{command:?}");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{shown}: {e}"));
+    let mut pipe = child.stdin.take().expect("standard input is piped");
+    let stdin = stdin.to_vec();
+    // A program may end without reading all of its input: that is its right, not an error.
+    let feeder = std::thread::spawn(move || drop(pipe.write_all(&stdin)));
+    let output = child
+        .wait_with_output()
+        .unwrap_or_else(|e| panic!("{shown}: {e}"));
+    feeder.join().expect("the feeding thread does not panic");
+    Outcome {
+        code: output.status.code(),
+        stdout: output.stdout,
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// cryptsetup, found on this machine.
+#[derive(Debug, Clone)]
+pub struct Cryptsetup {
+    program: PathBuf,
+    version: String,
+}
+
+impl Cryptsetup {
+    /// The installed one; where there is none, says that `what` is skipped.
+    ///
+    /// # Panics
+    /// If there is none and [`peers::REQUIRE_PEERS`] is set.
+    pub fn or_skip(what: &str) -> Option<Self> {
+        let found = Self::locate();
+        if found.is_none() {
+            peers::skipped(what, "cryptsetup");
+        }
+        found
+    }
+
+    /// The installed one.
+    pub fn locate() -> Option<Self> {
+        let program = peers::locate("cryptsetup")?;
+        let outcome = run(Command::new(&program).arg("--version"), b"");
+        // "cryptsetup 2.6.1 flags: UDEV BLKID KEYRING KERNEL_CAPI"
+        let version = outcome.text().split_whitespace().nth(1)?.to_owned();
+        Some(Self { program, version })
+    }
+
+    /// Its version, `2.6.1`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Runs it with these arguments and nothing on its standard input.
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Outcome {
+        self.run_with_stdin(arguments, b"")
+    }
+
+    /// Runs it with these arguments and this standard input.
+    pub fn run_with_stdin<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+        stdin: &[u8],
+    ) -> Outcome {
+        run(
+            Command::new(&self.program)
+                .env("LC_ALL", "C")
+                .args(arguments),
+            stdin,
+        )
+    }
+
+    /// Runs it, and fails the test unless it succeeds. Returns its standard output.
+    ///
+    /// # Panics
+    /// If its exit code is not 0.
+    pub fn must<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> String {
+        let arguments: Vec<_> = arguments
+            .into_iter()
+            .map(|argument| argument.as_ref().to_owned())
+            .collect();
+        let outcome = self.run(&arguments);
+        assert!(
+            outcome.code == Some(0),
+            "cryptsetup {arguments:?} ended with {:?}: {}{}",
+            outcome.code,
+            outcome.text(),
+            outcome.stderr
+        );
+        outcome.text()
+    }
+
+    /// The plaintext of a volume, by `reencrypt --decrypt` on a copy: the image stays as it is.
+    ///
+    /// `header` is the detached header of `image`, if it has one.
+    ///
+    /// # Panics
+    /// If cryptsetup refuses.
+    pub fn plaintext(&self, image: &Path, header: Option<&Path>, key_file: &Path) -> Vec<u8> {
+        let scratch = Scratch::new();
+        let copy = scratch.copy(image, "copy.img");
+        // With an attached header cryptsetup moves it to a file that must not exist yet.
+        let header = match header {
+            Some(header) => scratch.copy(header, "header.img"),
+            None => scratch.path("header.img"),
+        };
+        let mut arguments: Vec<&OsStr> = ["reencrypt", "--decrypt", "--batch-mode"]
+            .map(OsStr::new)
+            .into();
+        arguments.extend(["--force-offline-reencrypt", "--resilience", "none"].map(OsStr::new));
+        arguments.extend([OsStr::new("--key-file"), key_file.as_os_str()]);
+        arguments.extend([OsStr::new("--header"), header.as_os_str(), copy.as_os_str()]);
+        self.must(arguments);
+        std::fs::read(&copy).expect("the decrypted copy is readable")
+    }
+
+    /// The ciphertext of `plaintext` under `volume_key`, as it stands at the data offset of a volume.
+    ///
+    /// Made by `reencrypt --encrypt` under a detached header. `plaintext` is whole sectors of `sector_size` bytes.
+    ///
+    /// # Panics
+    /// If cryptsetup refuses.
+    pub fn ciphertext(
+        &self,
+        plaintext: &[u8],
+        volume_key: &[u8],
+        cipher: &str,
+        sector_size: usize,
+    ) -> Vec<u8> {
+        let scratch = Scratch::new();
+        let image = scratch.file("data.img", plaintext);
+        let header = scratch.path("header.img");
+        let key_file = scratch.file("key", b"any");
+        let volume_key_file = scratch.file("volume-key", volume_key);
+        let key_size = (volume_key.len() * 8).to_string();
+        let sector_size = sector_size.to_string();
+        let mut arguments: Vec<&OsStr> =
+            ["reencrypt", "--encrypt", "--batch-mode", "--type", "luks2"]
+                .map(OsStr::new)
+                .into();
+        arguments.extend(["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"].map(OsStr::new));
+        arguments.extend(["--cipher", cipher, "--key-size", &key_size].map(OsStr::new));
+        arguments.extend(["--sector-size", &sector_size, "--resilience", "none"].map(OsStr::new));
+        arguments.extend([OsStr::new("--volume-key-file"), volume_key_file.as_os_str()]);
+        arguments.extend([OsStr::new("--key-file"), key_file.as_os_str()]);
+        arguments.extend([
+            OsStr::new("--header"),
+            header.as_os_str(),
+            image.as_os_str(),
+        ]);
+        self.must(arguments);
+        std::fs::read(&image).expect("the encrypted file is readable")
+    }
+}
