@@ -1,0 +1,62 @@
+//! Why a cipher cannot be had or cannot be applied.
+
+/// Why a cipher cannot be had or cannot be applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CipherError {
+    /// A string that is no cipher specification.
+    #[error("cipher specification {spec:?} {problem}")]
+    InvalidSpec {
+        /// The string, shortened if it is long.
+        spec: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A valid specification of a cipher that is not done here.
+    #[error("cipher {spec} is not supported (supported: {})", crate::spec::SUPPORTED.join(", "))]
+    Unsupported {
+        /// The specification.
+        spec: String,
+    },
+    /// A key of a length that the cipher does not take.
+    #[error("key of {bytes} bytes for {spec} (takes 32 or 64)")]
+    KeySize {
+        /// The specification.
+        spec: String,
+        /// Length of the key.
+        bytes: usize,
+    },
+    /// Both halves of an XTS key are the same, which breaks XTS (IEEE 1619, FIPS 140 IG C.I).
+    #[error("both halves of the XTS key are the same")]
+    EqualKeyHalves,
+    /// No such size of data unit.
+    #[error("data unit of {bytes} bytes (can be 512, 1024, 2048 or 4096)")]
+    DataUnitSize {
+        /// The size asked for.
+        bytes: u32,
+    },
+    /// A buffer that is not a whole number of data units.
+    #[error("{len_bytes} bytes of data are not a multiple of the data unit's {data_unit_bytes}")]
+    PartialDataUnit {
+        /// Length of the buffer.
+        len_bytes: usize,
+        /// Size of a data unit.
+        data_unit_bytes: u32,
+    },
+    /// Source and destination of different length.
+    #[error("source of {source_bytes} bytes for a destination of {destination_bytes}")]
+    LengthMismatch {
+        /// Length of the source.
+        source_bytes: usize,
+        /// Length of the destination.
+        destination_bytes: usize,
+    },
+    /// Data units whose number does not fit in 64 bits.
+    #[error("{len_bytes} bytes from IV {first_iv} on exceed the 64 bits of an IV")]
+    IvOverflow {
+        /// IV of the first data unit, in 512-byte units.
+        first_iv: u64,
+        /// Length of the data.
+        len_bytes: usize,
+    },
+}

@@ -1,0 +1,175 @@
+//! [`SectorCipher`].
+
+use std::{fmt, sync::Arc};
+
+use cipher::inout::InOutBuf;
+
+use crate::{CipherError, CipherSpec, DataUnit, iv::Iv, xts::Xts};
+
+/// A sector cipher under a key, for one size of data unit.
+///
+/// Cloning shares the key; the last clone wipes it. `Debug` does not show it.
+///
+/// `first_iv` everywhere is the number of the first data unit **in 512-byte units**: byte offset in
+/// the segment / 512 + the segment's `iv_tweak`. Any number will do; data units after the first
+/// count on from it.
+#[derive(Clone)]
+pub struct SectorCipher {
+    xts: Arc<Xts>,
+    iv: Iv,
+    data_unit: DataUnit,
+}
+
+impl SectorCipher {
+    /// The cipher `spec` under `key`, for a volume or area that is being made.
+    ///
+    /// `aes-xts-plain64` and `aes-xts-plain` take a key of 32 bytes (AES-128) or 64 (AES-256).
+    ///
+    /// # Errors
+    /// [`CipherError::Unsupported`], [`CipherError::KeySize`], and [`CipherError::EqualKeyHalves`]
+    /// for a key that must not be given to new data.
+    pub fn new(spec: &CipherSpec, key: &[u8], data_unit: DataUnit) -> Result<Self, CipherError> {
+        let cipher = Self::new_for_existing(spec, key, data_unit)?;
+        let (data_key, tweak_key) = key.split_at(key.len() / 2);
+        let difference = data_key
+            .iter()
+            .zip(tweak_key)
+            .fold(0, |bits, (a, b)| bits | (a ^ b));
+        if difference == 0 {
+            return Err(CipherError::EqualKeyHalves);
+        }
+        Ok(cipher)
+    }
+
+    /// The cipher `spec` under `key`, for data that exists: a weak key does not stop its owner from
+    /// reading it.
+    ///
+    /// # Errors
+    /// [`CipherError::Unsupported`] and [`CipherError::KeySize`].
+    pub fn new_for_existing(
+        spec: &CipherSpec,
+        key: &[u8],
+        data_unit: DataUnit,
+    ) -> Result<Self, CipherError> {
+        let iv = match (
+            spec.cipher(),
+            spec.chain_mode(),
+            spec.iv_mode(),
+            spec.iv_option(),
+        ) {
+            ("aes", Some("xts"), Some(iv_mode), None) => Iv::by_name(iv_mode),
+            _ => None,
+        };
+        let iv = iv.ok_or_else(|| CipherError::Unsupported {
+            spec: spec.to_string(),
+        })?;
+        let xts = Xts::new(key).ok_or_else(|| CipherError::KeySize {
+            spec: spec.to_string(),
+            bytes: key.len(),
+        })?;
+        Ok(Self {
+            xts: Arc::new(xts),
+            iv,
+            data_unit,
+        })
+    }
+
+    /// The size of a data unit.
+    #[must_use]
+    pub fn data_unit(&self) -> DataUnit {
+        self.data_unit
+    }
+
+    /// Encrypts whole data units in place.
+    ///
+    /// # Errors
+    /// [`CipherError::PartialDataUnit`] and [`CipherError::IvOverflow`], before anything is changed.
+    pub fn encrypt(&self, first_iv: u64, data: &mut [u8]) -> Result<(), CipherError> {
+        self.check(first_iv, data.len())?;
+        self.xts
+            .encrypt(self.iv, self.data_unit, first_iv, data.into());
+        Ok(())
+    }
+
+    /// Decrypts whole data units in place.
+    ///
+    /// # Errors
+    /// As [`SectorCipher::encrypt`].
+    pub fn decrypt(&self, first_iv: u64, data: &mut [u8]) -> Result<(), CipherError> {
+        self.check(first_iv, data.len())?;
+        self.xts
+            .decrypt(self.iv, self.data_unit, first_iv, data.into());
+        Ok(())
+    }
+
+    /// Encrypts the data units of `source` into `destination`, which is as long.
+    ///
+    /// # Errors
+    /// As [`SectorCipher::encrypt`], and [`CipherError::LengthMismatch`].
+    pub fn encrypt_from(
+        &self,
+        first_iv: u64,
+        source: &[u8],
+        destination: &mut [u8],
+    ) -> Result<(), CipherError> {
+        self.check(first_iv, source.len())?;
+        let data = pair(source, destination)?;
+        self.xts.encrypt(self.iv, self.data_unit, first_iv, data);
+        Ok(())
+    }
+
+    /// Decrypts the data units of `source` into `destination`, which is as long.
+    ///
+    /// # Errors
+    /// As [`SectorCipher::encrypt_from`].
+    pub fn decrypt_from(
+        &self,
+        first_iv: u64,
+        source: &[u8],
+        destination: &mut [u8],
+    ) -> Result<(), CipherError> {
+        self.check(first_iv, source.len())?;
+        let data = pair(source, destination)?;
+        self.xts.decrypt(self.iv, self.data_unit, first_iv, data);
+        Ok(())
+    }
+
+    /// Whole data units, and the last one's IV fits in 64 bits.
+    fn check(&self, first_iv: u64, len_bytes: usize) -> Result<(), CipherError> {
+        let data_unit_bytes = self.data_unit.bytes();
+        if !(len_bytes as u64).is_multiple_of(u64::from(data_unit_bytes)) {
+            return Err(CipherError::PartialDataUnit {
+                len_bytes,
+                data_unit_bytes,
+            });
+        }
+        let last = (len_bytes as u64 / 512).saturating_sub(u64::from(self.data_unit.iv_step()));
+        if first_iv.checked_add(last).is_none() {
+            return Err(CipherError::IvOverflow {
+                first_iv,
+                len_bytes,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn pair<'a>(
+    source: &'a [u8],
+    destination: &'a mut [u8],
+) -> Result<InOutBuf<'a, 'a, u8>, CipherError> {
+    let mismatch = CipherError::LengthMismatch {
+        source_bytes: source.len(),
+        destination_bytes: destination.len(),
+    };
+    InOutBuf::new(source, destination).map_err(|_| mismatch)
+}
+
+impl fmt::Debug for SectorCipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SectorCipher")
+            .field("iv", &self.iv)
+            .field("data_unit", &self.data_unit)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,239 @@
+//! [`CipherSpec`]: dm-crypt's notation `cipher[:keycount]-chainmode-ivmode[:ivopts]`.
+
+use std::{fmt, str::FromStr};
+
+use crate::CipherError;
+
+/// What [`crate::SectorCipher`] accepts.
+pub(crate) const SUPPORTED: [&str; 2] = ["aes-xts-plain64", "aes-xts-plain"];
+
+/// Longer than any name that dm-crypt can resolve.
+const MAX_LEN: usize = 128;
+
+/// A cipher in dm-crypt's notation: `aes-xts-plain64`, `aes-cbc-essiv:sha256`,
+/// `cipher_null-ecb`, `capi:xts(aes)-plain64`.
+///
+/// It says what a header or a person asked for, not that it can be had:
+/// [`crate::SectorCipher::new`] refuses what is not supported.
+///
+/// ```
+/// use lucarne_cipher::CipherSpec;
+///
+/// let spec: CipherSpec = "aes-cbc-essiv:sha256".parse()?;
+/// assert_eq!(spec.cipher(), "aes");
+/// assert_eq!(spec.chain_mode(), Some("cbc"));
+/// assert_eq!(spec.iv_mode(), Some("essiv"));
+/// assert_eq!(spec.iv_option(), Some("sha256"));
+/// assert_eq!(spec.to_string(), "aes-cbc-essiv:sha256");
+/// # Ok::<(), lucarne_cipher::CipherError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CipherSpec {
+    cipher: String,
+    chain_mode: Option<String>,
+    iv_mode: Option<String>,
+    iv_option: Option<String>,
+}
+
+impl CipherSpec {
+    /// The cipher: `aes`, `cipher_null`, `aes:64` (with a key count), or all of the kernel crypto
+    /// API's name (`capi:xts(aes)`).
+    #[must_use]
+    pub fn cipher(&self) -> &str {
+        &self.cipher
+    }
+
+    /// The chaining mode: `xts`, `cbc`. `None` for a bare cipher and for `capi:`, which includes it.
+    #[must_use]
+    pub fn chain_mode(&self) -> Option<&str> {
+        self.chain_mode.as_deref()
+    }
+
+    /// The IV generator: `plain64`, `essiv`.
+    #[must_use]
+    pub fn iv_mode(&self) -> Option<&str> {
+        self.iv_mode.as_deref()
+    }
+
+    /// What follows the IV generator's colon: `sha256`.
+    #[must_use]
+    pub fn iv_option(&self) -> Option<&str> {
+        self.iv_option.as_deref()
+    }
+}
+
+impl FromStr for CipherSpec {
+    type Err = CipherError;
+
+    fn from_str(spec: &str) -> Result<Self, CipherError> {
+        let invalid = |problem| CipherError::InvalidSpec {
+            spec: spec.chars().take(MAX_LEN).collect(),
+            problem,
+        };
+        if spec.is_empty() {
+            return Err(invalid("is empty"));
+        }
+        if spec.len() > MAX_LEN {
+            return Err(invalid("is longer than 128 bytes"));
+        }
+        if !spec.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(invalid("has characters other than visible ASCII"));
+        }
+
+        let (cipher, chain_mode, iv) = if spec.starts_with("capi:") {
+            // The crypto API's names may hold hyphens: only the last one separates.
+            match spec.rsplit_once('-') {
+                Some((name, iv)) => (name, None, Some(iv)),
+                None => (spec, None, None),
+            }
+        } else {
+            let mut parts = spec.splitn(3, '-');
+            (parts.next().unwrap_or_default(), parts.next(), parts.next())
+        };
+        let (iv_mode, iv_option) = match iv.map(|iv| iv.split_once(':')) {
+            Some(Some((mode, option))) => (Some(mode), Some(option)),
+            Some(None) => (iv, None),
+            None => (None, None),
+        };
+        if [Some(cipher), chain_mode, iv_mode, iv_option].contains(&Some("")) {
+            return Err(invalid("has an empty part"));
+        }
+
+        let owned = |part: Option<&str>| part.map(str::to_owned);
+        Ok(Self {
+            cipher: cipher.to_owned(),
+            chain_mode: owned(chain_mode),
+            iv_mode: owned(iv_mode),
+            iv_option: owned(iv_option),
+        })
+    }
+}
+
+impl fmt::Display for CipherSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cipher)?;
+        for part in [&self.chain_mode, &self.iv_mode].into_iter().flatten() {
+            write!(f, "-{part}")?;
+        }
+        if let Some(option) = &self.iv_option {
+            write!(f, ":{option}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Parts<'a> = (&'a str, Option<&'a str>, Option<&'a str>, Option<&'a str>);
+
+    fn parts(spec: &CipherSpec) -> Parts<'_> {
+        (
+            spec.cipher(),
+            spec.chain_mode(),
+            spec.iv_mode(),
+            spec.iv_option(),
+        )
+    }
+
+    #[test]
+    fn the_notation_is_taken_apart() {
+        let cases: [(&str, Parts<'_>); 8] = [
+            ("aes", ("aes", None, None, None)),
+            ("cipher_null-ecb", ("cipher_null", Some("ecb"), None, None)),
+            (
+                "aes-xts-plain64",
+                ("aes", Some("xts"), Some("plain64"), None),
+            ),
+            (
+                "aes-cbc-essiv:sha256",
+                ("aes", Some("cbc"), Some("essiv"), Some("sha256")),
+            ),
+            ("aes:64-cbc-lmk", ("aes:64", Some("cbc"), Some("lmk"), None)),
+            (
+                "xchacha12,aes-adiantum-plain64",
+                ("xchacha12,aes", Some("adiantum"), Some("plain64"), None),
+            ),
+            (
+                "capi:xts(aes)-plain64",
+                ("capi:xts(aes)", None, Some("plain64"), None),
+            ),
+            (
+                "capi:authenc(hmac(sha256),xts(aes))-essiv:sha256",
+                (
+                    "capi:authenc(hmac(sha256),xts(aes))",
+                    None,
+                    Some("essiv"),
+                    Some("sha256"),
+                ),
+            ),
+        ];
+        for (text, expected) in cases {
+            let spec: CipherSpec = text.parse().unwrap();
+            assert_eq!(parts(&spec), expected);
+            assert_eq!(spec.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_specification_is_refused() {
+        let long = "a".repeat(129);
+        for text in [
+            "",
+            "-",
+            "aes-",
+            "-xts",
+            "aes--plain64",
+            "aes-xts-",
+            "aes-xts-:x",
+            "aes-cbc-essiv:",
+            "aes xts",
+            "aes-xts-plain64\0",
+            "aés-xts-plain64",
+            "capi:xts(aes)-",
+            &long,
+        ] {
+            let parsed = text.parse::<CipherSpec>();
+            assert!(
+                matches!(parsed, Err(CipherError::InvalidSpec { .. })),
+                "{text:?}: {parsed:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_parses_to_itself_or_is_refused(text in "\\PC{0,140}") {
+            if let Ok(spec) = text.parse::<CipherSpec>() {
+                prop_assert_eq!(spec.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn any_four_parts_survive(
+            cipher in "[a-z0-9_,]{1,16}",
+            chain in proptest::option::of("[a-z]{1,8}"),
+            iv in "[a-z0-9]{1,8}",
+            option in proptest::option::of("[a-z0-9-]{1,8}"),
+        ) {
+            let mut text = cipher.clone();
+            if let Some(chain) = &chain {
+                text += &format!("-{chain}-{iv}");
+                if let Some(option) = &option {
+                    text += &format!(":{option}");
+                }
+            }
+            let spec: CipherSpec = text.parse().unwrap();
+            prop_assert_eq!(spec.cipher(), &cipher);
+            prop_assert_eq!(spec.chain_mode(), chain.as_deref());
+            if chain.is_some() {
+                prop_assert_eq!(spec.iv_mode(), Some(iv.as_str()));
+                prop_assert_eq!(spec.iv_option(), option.as_deref());
+            }
+            prop_assert_eq!(spec.to_string(), text);
+        }
+    }
+}
