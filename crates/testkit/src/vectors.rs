@@ -8,6 +8,7 @@
 //! | `expect` | `open`, `wrong-key` (no keyslot takes the key), `refused` (never opened, whatever the key) |
 //! | `exit` | the exit code of the command, where it is not 0 |
 //! | `message` | what the error says, for `refused` |
+//! | `test-passphrase` | the exit code of testing the key alone, where it is not that of opening |
 //! | `image` | the packed image, if not `NAME.img.zst`: it is shared with another description |
 //! | `header` | the packed detached header, if the header is apart |
 //! | `zero` | `OFFSET+LEN`: bytes to zero after unpacking |
@@ -15,6 +16,7 @@
 //! | `keyfile-offset`, `keyfile-size` | which of its bytes count |
 //! | `keyslot` | the keyslot that this key opens |
 //! | `other-key` | `KEYSLOT TEXT`: a further keyslot and its passphrase |
+//! | `ignored-key` | `KEYSLOT TEXT`: a keyslot that is tried only when it is named |
 //! | `unbound-key` | `KEYSLOT TEXT`: a keyslot whose key is not the volume's |
 //! | `volume-key-hex` | the volume key |
 //! | `cipher`, `key-size`, `sector-size`, `pbkdf`, `hash`, `metadata-size` | the parameters, in the units of cryptsetup's options |
@@ -275,11 +277,6 @@ pub fn in_folder(folder: &Path) -> Vec<Vector> {
     vectors
 }
 
-/// Packs a file with zstd (RFC 8878).
-pub fn pack_zstd(bytes: &[u8]) -> Vec<u8> {
-    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
-}
-
 /// Unpacks a zstd file; zeros become holes.
 ///
 /// # Panics
@@ -313,7 +310,9 @@ mod tests {
         let scratch = Scratch::new();
         let mut image = vec![0_u8; 300_000];
         image[200_000..].copy_from_slice(&payload::stream("packed", 100_000));
-        std::fs::write(scratch.path("one.img.zst"), pack_zstd(&image)).unwrap();
+        let level = ruzstd::encoding::CompressionLevel::Fastest;
+        let packed = ruzstd::encoding::compress_to_vec(&image[..], level);
+        std::fs::write(scratch.path("one.img.zst"), packed).unwrap();
         let text =
             "# a comment\nexpect: open\nkey-file-hex: 00ff\nzero: 200000+3\nother-key: 3 a b\n";
         std::fs::write(scratch.path("one.txt"), text).unwrap();

@@ -1,2 +1,43 @@
-//! Skeleton.
-fn main() {}
+//! Maker of fixtures, runner of tests: `cargo xtask --help`.
+#![forbid(unsafe_code)]
+// A program for a developer's terminal: it prints what it does, and stops where it cannot go on.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod command;
+mod fixtures;
+mod kernel_test;
+mod no_c;
+mod packages;
+mod suite;
+mod weights;
+
+use anyhow::Result;
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "What is done to this repository besides building it"
+)]
+enum Task {
+    /// Run every test: unit, property, conformance, differential, documentation, and the real kernel's
+    Test(suite::Options),
+    /// Boot a distribution kernel under emulation and have dm-crypt agree with us, both ways
+    KernelTest(kernel_test::Options),
+    /// Make the images of testdata/images with cryptsetup
+    MakeFixtures(fixtures::Options),
+    /// Make testdata/weights/tiny.safetensors
+    MakeWeights,
+    /// Check that no crate of the default build compiles or links C
+    NoC,
+}
+
+fn main() -> Result<()> {
+    match Task::parse() {
+        Task::Test(options) => suite::run(&options),
+        Task::KernelTest(options) => kernel_test::run(&options),
+        Task::MakeFixtures(options) => fixtures::run(&options),
+        Task::MakeWeights => weights::run(),
+        Task::NoC => no_c::run(),
+    }
+}
