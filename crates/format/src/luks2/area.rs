@@ -1,14 +1,158 @@
 //! Where a keyslot's key material lies and how it is encrypted ("area", specification 3.2).
 
+use std::ops::Range;
+
+use serde_json::{Map, Value, json};
+
+use super::member::Object;
+use crate::error::CorruptKind;
+
+/// AF stripes: LUKS2 knows this number only.
+pub const STRIPES: u32 = 4000;
+
+/// New areas start and end on multiples of this many bytes.
+pub const AREA_ALIGNMENT_BYTES: u64 = 4096;
+
+/// The unit of an area's own encryption: 512-byte sectors.
+const SECTOR_BYTES: u64 = 512;
+
 /// A keyslot's area of type `raw`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Area {
-    /// First byte, counted from the start of the header device.
+    /// First byte, counted from the start of the header device; a multiple of 512.
     pub offset: u64,
-    /// Length in bytes.
+    /// Length in bytes; a multiple of 512, room for the split key.
     pub size: u64,
     /// The cipher of the area in dm-crypt's notation, `aes-xts-plain64`.
     pub encryption: String,
-    /// Length of the area's key in bytes.
+    /// Length of the area's key in bytes; not 0.
     pub key_size: u32,
+}
+
+impl Area {
+    /// The size that a new area for a key of `key_size` bytes gets: `key_size` × 4000 stripes,
+    /// rounded up to whole 4096 bytes.
+    ///
+    /// ```
+    /// assert_eq!(lucarne_format::luks2::Area::size_for_key(64), 258_048);
+    /// ```
+    #[must_use]
+    pub fn size_for_key(key_size: u32) -> u64 {
+        split_len_bytes(key_size).next_multiple_of(AREA_ALIGNMENT_BYTES)
+    }
+
+    pub(super) fn parse(area: &Object<'_>) -> Result<Self, CorruptKind> {
+        let kind = area.string("type")?;
+        if kind != "raw" {
+            return Err(CorruptKind::Value {
+                path: area.path("type"),
+                value: crate::error::Quoted::new(kind).to_string(),
+                expected: "\"raw\"",
+            });
+        }
+        let range = parse_range(area)?;
+        let size = range.end.saturating_sub(range.start);
+        for (name, value) in [("offset", range.start), ("size", size)] {
+            if !value.is_multiple_of(SECTOR_BYTES) {
+                return Err(CorruptKind::Misaligned {
+                    path: area.path(name),
+                    value,
+                    unit: SECTOR_BYTES,
+                });
+            }
+        }
+        Ok(Self {
+            offset: range.start,
+            size,
+            encryption: area.string("encryption")?.to_owned(),
+            key_size: area.positive_u32("key_size")?,
+        })
+    }
+
+    pub(super) fn to_json(&self) -> Map<String, Value> {
+        let mut area = Map::new();
+        area.insert("type".into(), json!("raw"));
+        area.insert("offset".into(), json!(self.offset.to_string()));
+        area.insert("size".into(), json!(self.size.to_string()));
+        area.insert("encryption".into(), json!(self.encryption));
+        area.insert("key_size".into(), json!(self.key_size));
+        area
+    }
+}
+
+/// Bytes of a key of `key_size` bytes after the AF split.
+pub(super) fn split_len_bytes(key_size: u32) -> u64 {
+    u64::from(key_size).saturating_mul(u64::from(STRIPES))
+}
+
+/// The bytes of an area of any type: not empty, end within 64 bits.
+pub(super) fn parse_range(area: &Object<'_>) -> Result<Range<u64>, CorruptKind> {
+    let offset = area.u64("offset")?;
+    let size = area.u64("size")?;
+    if size == 0 {
+        return Err(CorruptKind::TooSmall {
+            path: area.path("size"),
+            value: 0,
+            limit: 1,
+        });
+    }
+    let end = offset
+        .checked_add(size)
+        .ok_or_else(|| CorruptKind::Overflow {
+            path: area.own_path(),
+            offset,
+            size,
+        })?;
+    Ok(offset..end)
+}
+
+/// The first gap of `len_bytes` within `space` that no area of `used` touches, on a multiple of
+/// 4096 bytes.
+pub(super) fn first_gap(
+    space: Range<u64>,
+    mut used: Vec<Range<u64>>,
+    len_bytes: u64,
+) -> Option<u64> {
+    used.sort_unstable_by_key(|range| range.start);
+    let mut start = space.start.checked_next_multiple_of(AREA_ALIGNMENT_BYTES)?;
+    for range in used {
+        if start.checked_add(len_bytes)? <= range.start {
+            break;
+        }
+        start = start.max(range.end.checked_next_multiple_of(AREA_ALIGNMENT_BYTES)?);
+    }
+    (start.checked_add(len_bytes)? <= space.end).then_some(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_for_keys_are_cryptsetups() {
+        // What luksFormat writes for 256-bit, 512-bit and 768-bit keys.
+        assert_eq!(Area::size_for_key(32), 131_072);
+        assert_eq!(Area::size_for_key(64), 258_048);
+        assert_eq!(Area::size_for_key(96), 385_024);
+        assert_eq!(Area::size_for_key(u32::MAX), 17_179_869_183_488);
+    }
+
+    #[test]
+    fn the_first_gap_that_fits_is_taken() {
+        let space = 0x8000..0x20000;
+        assert_eq!(first_gap(space.clone(), vec![], 0x1000), Some(0x8000));
+        let used = vec![0x10000..0x11000, 0x8000..0x9000];
+        assert_eq!(first_gap(space.clone(), used.clone(), 0x7000), Some(0x9000));
+        assert_eq!(
+            first_gap(space.clone(), used.clone(), 0x8000),
+            Some(0x11000)
+        );
+        assert_eq!(first_gap(space.clone(), used, 0x10000), None);
+        // An area that ends off the grid pushes the next one up to it.
+        assert_eq!(
+            first_gap(space.clone(), vec![0x8000..0x8200], 0x1000),
+            Some(0x9000)
+        );
+        assert_eq!(first_gap(space, vec![], u64::MAX), None);
+    }
 }

@@ -1,0 +1,226 @@
+//! The whole header: made, changed, encoded.
+
+use zerocopy::IntoBytes;
+
+use super::binary_header::{BinaryFields, HEADER_SALT_LEN, UUID_LEN};
+use super::config::is_legal_header_size;
+use super::draft::{json_size_bytes, label_field, uuid_field};
+use super::{ChecksumAlgorithm, Draft, HeaderCopy, Metadata, json_area};
+use crate::Error;
+use crate::error::{CorruptKind, RefusedKind};
+
+/// A header whose every check passed. It never changes: [`edit`](Self::edit) gives a new one.
+///
+/// See the [crate's example](crate) for loading one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Header {
+    pub(super) fields: BinaryFields,
+    /// Of the primary and the secondary copy, as far as they were read.
+    pub(super) salts: [Option<[u8; HEADER_SALT_LEN]>; 2],
+    pub(super) metadata: Metadata,
+}
+
+/// What a new header needs.
+///
+/// The default is cryptsetup's: copies of 16 KiB, 16 MiB in all, sha256; `uuid` is empty and must be
+/// set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewHeader {
+    /// Bytes of one copy: 16 KiB, 32 KiB, … 4 MiB.
+    pub header_size: u64,
+    /// Bytes of the keyslots area: a multiple of 4096, at most 128 MiB.
+    pub keyslots_size: u64,
+    /// `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`.
+    pub uuid: String,
+    /// At most 47 bytes; may be empty.
+    pub label: String,
+    /// At most 47 bytes; may be empty.
+    pub subsystem: String,
+    /// The header's own checksum.
+    pub checksum: ChecksumAlgorithm,
+}
+
+impl Default for NewHeader {
+    fn default() -> Self {
+        Self {
+            header_size: 0x4000,
+            keyslots_size: 0x100_0000 - 2 * 0x4000,
+            uuid: String::new(),
+            label: String::new(),
+            subsystem: String::new(),
+            checksum: ChecksumAlgorithm::Sha256,
+        }
+    }
+}
+
+impl Header {
+    /// Makes a header with seqid 1: `fill` adds at least a segment and, for an encrypted one, its
+    /// digest.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` names what would make the header invalid; else `fill`'s own error.
+    ///
+    /// ```
+    /// use lucarne_format::luks2::{Header, NewHeader, Segment, SegmentSize};
+    ///
+    /// let new = NewHeader { uuid: "0b61d7cc-6b3c-4c2b-8f3a-5d6f8a1b2c3d".into(), ..NewHeader::default() };
+    /// let segment = Segment::Linear { offset: 16 << 20, size: SegmentSize::Dynamic, flags: vec![] };
+    /// let header = Header::new(&new, |draft| draft.insert_segment(0, &segment))?;
+    /// assert_eq!((header.seqid(), header.header_size()), (1, 16384));
+    /// # Ok::<(), lucarne_format::Error>(())
+    /// ```
+    pub fn new(
+        new: &NewHeader,
+        fill: impl FnOnce(&mut Draft) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        if !is_legal_header_size(new.header_size) {
+            let corrupt = CorruptKind::HeaderSizeNotLegal(new.header_size).into();
+            return Err(RefusedKind::Invalid(corrupt).into());
+        }
+        let fields = BinaryFields {
+            header_size: new.header_size,
+            seqid: 1,
+            label: label_field("label", &new.label)?,
+            subsystem: label_field("subsystem", &new.subsystem)?,
+            uuid: uuid_field(&new.uuid)?,
+            checksum: new.checksum,
+        };
+        let start = new.header_size.saturating_mul(2);
+        let keyslots_area = start..start.saturating_add(new.keyslots_size);
+        let json_size = json_size_bytes(&fields);
+        let mut draft = Draft::empty(fields, json_size, keyslots_area);
+        fill(&mut draft)?;
+        let (fields, metadata) = draft.finish()?;
+        Ok(Self {
+            fields,
+            salts: [None; 2],
+            metadata,
+        })
+    }
+
+    /// A changed header with the next seqid; this one stays as it is.
+    ///
+    /// The draft may be invalid while `change` works on it and is checked as a whole at the end.
+    /// Digests that are assigned to nothing are dropped, and so are members that a change of a KDF's
+    /// type left behind; all other members stay, known or not.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` names what would make the header invalid; else `change`'s own error.
+    ///
+    /// ```
+    /// # use lucarne_format::luks2::{Header, NewHeader, Segment, SegmentSize};
+    /// # let new = NewHeader { uuid: "0b61d7cc-6b3c-4c2b-8f3a-5d6f8a1b2c3d".into(), ..NewHeader::default() };
+    /// # let segment = Segment::Linear { offset: 16 << 20, size: SegmentSize::Dynamic, flags: vec![] };
+    /// # let header = Header::new(&new, |draft| draft.insert_segment(0, &segment))?;
+    /// let labelled = header.edit(|draft| draft.set_label("models"))?;
+    /// assert_eq!((labelled.label(), labelled.seqid()), ("models", header.seqid() + 1));
+    /// # Ok::<(), lucarne_format::Error>(())
+    /// ```
+    pub fn edit(
+        &self,
+        change: impl FnOnce(&mut Draft) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        let seqid = self
+            .fields
+            .seqid
+            .checked_add(1)
+            .ok_or(RefusedKind::SeqidExhausted(self.fields.seqid))?;
+        let mut draft = Draft::from_header(self.fields.clone(), &self.metadata);
+        change(&mut draft)?;
+        let (fields, metadata) = draft.finish()?;
+        Ok(Self {
+            fields: BinaryFields { seqid, ..fields },
+            salts: self.salts,
+            metadata,
+        })
+    }
+
+    /// The bytes of one copy, [`header_size`](Self::header_size) of them, to be written at
+    /// [`copy.offset(header_size)`](HeaderCopy::offset). `salt` should be random, and differ between
+    /// the copies.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` if the JSON does not fit its area: only numbers with a fraction take more room than
+    /// they were read from, so this does not happen to headers of known tools.
+    pub fn encode(&self, copy: HeaderCopy, salt: [u8; HEADER_SALT_LEN]) -> Result<Vec<u8>, Error> {
+        let mut json_area = json_area::serialize(self.metadata.json());
+        let json_size = json_size_bytes(&self.fields);
+        let size = usize::try_from(json_size).unwrap_or(usize::MAX);
+        if json_area.len() >= size {
+            return Err(RefusedKind::JsonTooLarge {
+                len: json_area.len(),
+                limit: size.saturating_sub(1),
+            }
+            .into());
+        }
+        json_area.resize(size, 0);
+        let mut bytes = self
+            .fields
+            .to_raw(copy, salt, &json_area)
+            .as_bytes()
+            .to_vec();
+        bytes.append(&mut json_area);
+        Ok(bytes)
+    }
+
+    /// Bytes of one copy: binary header and JSON area.
+    #[must_use]
+    pub fn header_size(&self) -> u64 {
+        self.fields.header_size
+    }
+
+    /// The sequence number: the copy with the higher one is newer.
+    #[must_use]
+    pub fn seqid(&self) -> u64 {
+        self.fields.seqid
+    }
+
+    /// The label; bytes that are no UTF-8 are replaced here, not on disk.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.fields.label.as_str()
+    }
+
+    /// The subsystem, a second label; bytes that are no UTF-8 are replaced here, not on disk.
+    #[must_use]
+    pub fn subsystem(&self) -> &str {
+        self.fields.subsystem.as_str()
+    }
+
+    /// The UUID as text. On load its form is not checked, as in cryptsetup.
+    #[must_use]
+    pub fn uuid(&self) -> &str {
+        self.fields.uuid.as_str()
+    }
+
+    /// The UUID field's bytes: text and zeros.
+    #[must_use]
+    pub fn uuid_bytes(&self) -> &[u8; UUID_LEN] {
+        self.fields.uuid.raw()
+    }
+
+    /// The hash that protects the header.
+    #[must_use]
+    pub fn checksum_algorithm(&self) -> ChecksumAlgorithm {
+        self.fields.checksum
+    }
+
+    /// A copy's salt; `None` if that copy was not read or was bad.
+    #[must_use]
+    pub fn salt(&self, copy: HeaderCopy) -> Option<&[u8; HEADER_SALT_LEN]> {
+        let [primary, secondary] = &self.salts;
+        match copy {
+            HeaderCopy::Primary => primary.as_ref(),
+            HeaderCopy::Secondary => secondary.as_ref(),
+        }
+    }
+
+    /// The JSON.
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+}

@@ -1,0 +1,198 @@
+//! The JSON area: text, a zero byte, zeros to the end (specification 3).
+//!
+//! The parser is stricter than the JSON grammar, so that every reader sees the same document: no
+//! member twice, no zero byte in a string, bounded depth and number of values.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use crate::error::{CorruptKind, Quoted};
+
+/// Nested values at most, the document itself counted: json-c's limit.
+pub(super) const DEPTH_MAX: u32 = 32;
+
+/// Values and member names at most, all of them together: 32 keyslots and 32 tokens need about a
+/// thousand. Bounds memory: an area of 4 MiB could hold two million.
+pub(super) const VALUES_MAX: u32 = 65_536;
+
+/// The object in a JSON area.
+pub(super) fn parse(area: &[u8]) -> Result<Map<String, Value>, CorruptKind> {
+    match area.first() {
+        Some(b'{') => {}
+        Some(&other) => return Err(CorruptKind::JsonStart(other)),
+        None => return Err(CorruptKind::JsonUnterminated(0)),
+    }
+    let end = area
+        .iter()
+        .position(|&byte| byte == 0)
+        .ok_or(CorruptKind::JsonUnterminated(area.len()))?;
+    let (text, rest) = area.split_at(end);
+    if let Some(after) = rest.iter().position(|&byte| byte != 0) {
+        return Err(CorruptKind::JsonTrailing {
+            byte: rest.get(after).copied().unwrap_or_default(),
+            at: end.saturating_add(after),
+        });
+    }
+    parse_text(text)
+}
+
+/// The object that `text` spells.
+pub(super) fn parse_text(text: &[u8]) -> Result<Map<String, Value>, CorruptKind> {
+    let budget = Cell::new(VALUES_MAX);
+    let seed = Strict {
+        depth: 1,
+        budget: &budget,
+    };
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = seed
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value))
+        .map_err(|error| CorruptKind::Json(error.to_string()))?;
+    match value {
+        Value::Object(map) => Ok(map),
+        _ => Err(CorruptKind::Json("the document is no object".to_owned())),
+    }
+}
+
+/// Compact JSON, as cryptsetup writes it: no spaces, no escaped slashes.
+pub(super) fn serialize(json: &Map<String, Value>) -> Vec<u8> {
+    // OK to unwrap: writing a map with string keys to memory has no way to fail.
+    #[allow(clippy::unwrap_used)]
+    serde_json::to_vec(json).unwrap()
+}
+
+#[derive(Clone, Copy)]
+struct Strict<'a> {
+    /// Of the value that comes next; the document's is 1.
+    depth: u32,
+    budget: &'a Cell<u32>,
+}
+
+impl Strict<'_> {
+    fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
+        match self.depth.checked_add(1) {
+            Some(depth) if depth <= DEPTH_MAX => Ok(Self { depth, ..self }),
+            _ => Err(E::custom(format_args!(
+                "values nested more than {DEPTH_MAX} deep"
+            ))),
+        }
+    }
+
+    fn count<E: serde::de::Error>(self) -> Result<(), E> {
+        match self.budget.get().checked_sub(1) {
+            Some(left) => {
+                self.budget.set(left);
+                Ok(())
+            }
+            None => Err(E::custom(format_args!("more than {VALUES_MAX} values"))),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+/// A value inside of `.0`: an empty array at the greatest depth is fine, one with an element is not.
+struct Element<'a>(Strict<'a>);
+
+impl<'de> DeserializeSeed<'de> for Element<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.0.inner::<D::Error>()?.deserialize(deserializer)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Value, E> {
+        self.count()?;
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Value, E> {
+        self.count()?;
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
+        self.count()?;
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        self.count()?;
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        self.count()?;
+        // An integer past 64 bits arrives here, its last digits lost: a rewrite would change it.
+        if value.fract() == 0.0 && value.abs() >= 9_007_199_254_740_992.0 {
+            return Err(E::custom(
+                "a number past 64 bits or without a fraction that fits",
+            ));
+        }
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("a number that is not finite"))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.visit_string(value.to_owned())
+    }
+
+    fn visit_string<E: serde::de::Error>(self, value: String) -> Result<Value, E> {
+        self.count()?;
+        no_zero_byte(&value)?;
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        self.count()?;
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(Element(self))? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        self.count()?;
+        let mut map = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            self.count()?;
+            no_zero_byte(&name)?;
+            if map.contains_key(&name) {
+                return Err(A::Error::custom(format_args!(
+                    "member {} given twice",
+                    Quoted::new(&name)
+                )));
+            }
+            let value = members.next_value_seed(Element(self))?;
+            map.insert(name, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+/// A reader in C would see the string end there, and so two readers two documents.
+fn no_zero_byte<E: serde::de::Error>(text: &str) -> Result<(), E> {
+    if text.contains('\0') {
+        return Err(E::custom("a string holds a zero byte"));
+    }
+    Ok(())
+}
