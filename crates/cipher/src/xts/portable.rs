@@ -18,14 +18,14 @@ use cipher::{
     typenum::Unsigned,
 };
 
-use super::tweaks::{GROUP, Tweaks};
+use super::tweaks::{STRIPE, Tweaks};
 use crate::{data_unit::DataUnit, iv::Iv};
 
 /// How many IVs are encrypted ahead: one batch of the widest backend.
 const UNITS_AHEAD: usize = 64;
 
-/// Room for tweaks, in groups: 4 KiB, so that it stays in the first-level cache beside the data.
-const MAX_CHUNK_GROUPS: usize = 32;
+/// Room for tweaks, in stripes: 7.5 KiB, a whole number of batches for the 30 blocks of AVX2.
+const MAX_CHUNK_STRIPES: usize = 15;
 
 /// How many blocks of a batch take the time of one block alone, about: the latter runs on the
 /// narrow unit.
@@ -208,41 +208,42 @@ impl BlockCipherDecClosure for Run<'_, '_, '_> {
 impl Run<'_, '_, '_> {
     #[inline(always)]
     fn process<D: Direction>(mut self, direction: &D) {
-        let mut groups = [[Block::default(); GROUP]; MAX_CHUNK_GROUPS];
+        let mut stripes = [[Block::default(); STRIPE]; MAX_CHUNK_STRIPES];
+        let mut work = Array::<Block, D::Width>::default();
         let mut blocks = self.blocks;
         while !blocks.is_empty() {
-            let chunk_groups = chunk_groups::<D::Width>().min(blocks.len() / GROUP);
-            let (chunk, after) = blocks.split_at(chunk_groups * GROUP);
+            let chunk_stripes = chunk_stripes::<D::Width>().min(blocks.len() / STRIPE);
+            let (chunk, after) = blocks.split_at(chunk_stripes * STRIPE);
             blocks = after;
-            let groups = &mut groups[..chunk_groups];
-            self.tweaks.fill(groups);
+            let stripes = &mut stripes[..chunk_stripes];
+            self.tweaks.fill(stripes);
 
             let (batch_tweaks, rest_tweaks) =
-                Array::<_, D::Width>::slice_as_chunks(groups.as_flattened());
+                Array::<_, D::Width>::slice_as_chunks(stripes.as_flattened());
             let (batches, mut rest) = chunk.into_chunks::<D::Width>();
             for (mut batch, tweaks) in batches.into_iter().zip(batch_tweaks) {
-                let mut work = Array::<Block, D::Width>::default();
                 xor(&mut work, batch.get_in(), tweaks);
                 direction.batch(&mut work);
                 xor(batch.get_out(), &work, tweaks);
             }
-            if !rest.is_empty() {
-                let mut work = Array::<Block, D::Width>::default();
-                xor(&mut work[..rest.len()], rest.get_in(), rest_tweaks);
-                direction.part_of_batch(&mut work, rest.len());
-                xor(rest.get_out(), &work[..rest_tweaks.len()], rest_tweaks);
+            let used = rest.len();
+            if used > 0 {
+                xor(&mut work[..used], rest.get_in(), rest_tweaks);
+                direction.part_of_batch(&mut work, used);
+                xor(rest.get_out(), &work[..used], rest_tweaks);
             }
         }
     }
 }
 
-/// How many groups of tweaks are made at a time: the least that are whole batches too, so that
+/// How many stripes of tweaks are made at a time: the most that fit and are whole batches, so that
 /// there is a part of a batch at the end of a run only.
 #[inline(always)]
-fn chunk_groups<W: Unsigned>() -> usize {
-    (1..MAX_CHUNK_GROUPS)
-        .find(|groups| (groups * GROUP).is_multiple_of(W::USIZE))
-        .unwrap_or(MAX_CHUNK_GROUPS)
+fn chunk_stripes<W: Unsigned>() -> usize {
+    (1..=MAX_CHUNK_STRIPES)
+        .rev()
+        .find(|stripes| (stripes * STRIPE).is_multiple_of(W::USIZE))
+        .unwrap_or(MAX_CHUNK_STRIPES)
 }
 
 #[inline(always)]

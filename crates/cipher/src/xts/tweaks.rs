@@ -1,75 +1,37 @@
 //! The tweaks of a data unit: T, T·x, T·x², … in GF(2^128) modulo x^128 + x^7 + x^2 + x + 1.
 //!
 //! Doubling one tweak after the other is a chain of dependent steps as long as the data, and slower
-//! than AES in hardware. So eight tweaks are kept side by side, low and high halves in two arrays,
-//! and all eight are multiplied by x^8 at once: shifts and xors on lanes that do not depend on each
-//! other, which the compiler turns into vector instructions.
+//! than AES in hardware. So the tweaks come in stripes of 32, each of them T·x^k straight from the
+//! stripe's first: a loop of shifts and xors whose rounds do not depend on each other, which the
+//! compiler turns into vector instructions.
 
 use aes::Block;
 
-/// Blocks in a group; every data unit is a whole number of groups.
-pub(super) const GROUP: usize = 8;
+/// Blocks in a stripe. The smallest data unit is one stripe, the others are several; and T·x^31
+/// still needs a single reduction.
+pub(super) const STRIPE: usize = 32;
 
-/// Eight successive tweaks, as little-endian 128-bit numbers.
-#[derive(Clone, Copy)]
-pub(super) struct Group {
-    low: [u64; GROUP],
-    high: [u64; GROUP],
-}
-
-/// What `top`, the bits shifted out above x^127, comes back as. At most eight bits come out, so
-/// that this is below 2^15 and needs no second reduction.
+/// What `top`, the bits shifted out above x^127, comes back as; below 2^64 for up to 57 bits.
 #[inline(always)]
 fn reduce(top: u64) -> u64 {
     top ^ (top << 1) ^ (top << 2) ^ (top << 7)
 }
 
-impl Group {
-    /// T·x^0 to T·x^7, where T is the encrypted IV.
-    #[inline(always)]
-    pub(super) fn first(encrypted_iv: &Block) -> Self {
-        let number = u128::from_le_bytes(encrypted_iv.0);
-        let (low, high) = (number as u64, (number >> 64) as u64);
-        let mut group = Self {
-            low: [0; GROUP],
-            high: [0; GROUP],
-        };
-        for i in 0..GROUP {
-            // Shifted right by 64 - i, in two steps because 64 would be too far for i = 0.
-            let carry = (low >> 1) >> (63 - i);
-            let top = (high >> 1) >> (63 - i);
-            group.low[i] = (low << i) ^ reduce(top);
-            group.high[i] = (high << i) ^ carry;
-        }
-        group
-    }
-
-    /// The eight tweaks that follow.
-    #[inline(always)]
-    pub(super) fn next(&self) -> Self {
-        let mut next = *self;
-        for i in 0..GROUP {
-            next.low[i] = (self.low[i] << 8) ^ reduce(self.high[i] >> 56);
-            next.high[i] = (self.high[i] << 8) ^ (self.low[i] >> 56);
-        }
-        next
-    }
-
-    #[inline(always)]
-    pub(super) fn store(&self, blocks: &mut [Block; GROUP]) {
-        for (block, (low, high)) in blocks.iter_mut().zip(self.low.iter().zip(&self.high)) {
-            block.0[..8].copy_from_slice(&low.to_le_bytes());
-            block.0[8..].copy_from_slice(&high.to_le_bytes());
-        }
-    }
+/// `number`·x^`power` for a power below 57; low half first.
+#[inline(always)]
+fn times_x_to((low, high): (u64, u64), power: usize) -> (u64, u64) {
+    // Shifted right by 64 - power, in two steps because 64 is too far at once.
+    let carry = (low >> 1) >> (63 - power);
+    let top = (high >> 1) >> (63 - power);
+    ((low << power) ^ reduce(top), (high << power) ^ carry)
 }
 
-/// The tweaks of successive data units, a group at a time.
+/// The tweaks of successive data units, a stripe at a time.
 pub(super) struct Tweaks<'a> {
     encrypted_ivs: std::slice::Iter<'a, Block>,
-    groups_per_unit: usize,
-    /// The group to give out next and how many are left in its data unit, itself included.
-    group: Group,
+    stripes_per_unit: usize,
+    /// The first tweak of the next stripe, and how many are left in its data unit.
+    first: (u64, u64),
     left: usize,
 }
 
@@ -78,28 +40,30 @@ impl<'a> Tweaks<'a> {
     pub(super) fn new(encrypted_ivs: &'a [Block], blocks_per_unit: usize) -> Self {
         Self {
             encrypted_ivs: encrypted_ivs.iter(),
-            groups_per_unit: blocks_per_unit / GROUP,
-            group: Group {
-                low: [0; GROUP],
-                high: [0; GROUP],
-            },
+            stripes_per_unit: blocks_per_unit / STRIPE,
+            first: (0, 0),
             left: 0,
         }
     }
 
-    /// The next tweaks, as many as fit; zeros where there are no more.
+    /// The next tweaks, as many as fit; what is there remains where there are no more.
     #[inline(always)]
-    pub(super) fn fill(&mut self, groups: &mut [[Block; GROUP]]) {
-        for blocks in groups {
+    pub(super) fn fill(&mut self, stripes: &mut [[Block; STRIPE]]) {
+        for stripe in stripes {
             if self.left == 0 {
                 let Some(encrypted_iv) = self.encrypted_ivs.next() else {
                     return;
                 };
-                self.group = Group::first(encrypted_iv);
-                self.left = self.groups_per_unit;
+                let number = u128::from_le_bytes(encrypted_iv.0);
+                self.first = (number as u64, (number >> 64) as u64);
+                self.left = self.stripes_per_unit;
             }
-            self.group.store(blocks);
-            self.group = self.group.next();
+            for (power, block) in stripe.iter_mut().enumerate() {
+                let (low, high) = times_x_to(self.first, power);
+                block.0[..8].copy_from_slice(&low.to_le_bytes());
+                block.0[8..].copy_from_slice(&high.to_le_bytes());
+            }
+            self.first = times_x_to(self.first, STRIPE);
             self.left -= 1;
         }
     }
@@ -128,15 +92,15 @@ mod tests {
         fn tweaks_are_successive_doublings(
             ivs in proptest::collection::vec(any::<[u8; 16]>(), 1..4),
             blocks_per_unit in proptest::sample::select(vec![32_usize, 64, 128, 256]),
-            piece in 1..40_usize,
+            piece in 1..10_usize,
         ) {
             let ivs: Vec<Block> = ivs.into_iter().map(Block::from).collect();
             let mut tweaks = Tweaks::new(&ivs, blocks_per_unit);
-            let mut groups = vec![[Block::default(); GROUP]; ivs.len() * blocks_per_unit / GROUP];
-            for piece in groups.chunks_mut(piece) {
+            let mut stripes = vec![[Block::default(); STRIPE]; ivs.len() * blocks_per_unit / STRIPE];
+            for piece in stripes.chunks_mut(piece) {
                 tweaks.fill(piece);
             }
-            for (unit, iv) in groups.as_flattened().chunks(blocks_per_unit).zip(&ivs) {
+            for (unit, iv) in stripes.as_flattened().chunks(blocks_per_unit).zip(&ivs) {
                 let expected = std::iter::successors(Some(*iv), |&block| Some(doubled(block)));
                 prop_assert!(unit.iter().copied().eq(expected.take(blocks_per_unit)));
             }
