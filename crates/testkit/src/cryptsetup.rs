@@ -137,6 +137,8 @@ impl Cryptsetup {
     pub fn plaintext(&self, image: &Path, header: Option<&Path>, key_file: &Path) -> Vec<u8> {
         let scratch = Scratch::new();
         let copy = scratch.copy(image, "copy.img");
+        let header_bytes = std::fs::read(header.unwrap_or(image)).expect("the header is readable");
+        let data_offset = crate::luks2::data_offset(&header_bytes);
         // With an attached header cryptsetup moves it to a file that must not exist yet.
         let header = match header {
             Some(header) => scratch.copy(header, "header.img"),
@@ -149,7 +151,10 @@ impl Cryptsetup {
         arguments.extend([OsStr::new("--key-file"), key_file.as_os_str()]);
         arguments.extend([OsStr::new("--header"), header.as_os_str(), copy.as_os_str()]);
         self.must(arguments);
-        std::fs::read(&copy).expect("the decrypted copy is readable")
+        // The file keeps its length; past the plaintext it holds what lay there.
+        let mut plaintext = std::fs::read(&copy).expect("the decrypted copy is readable");
+        plaintext.truncate(plaintext.len() - data_offset);
+        plaintext
     }
 
     /// The ciphertext of `plaintext` under `volume_key`, as it stands at the data offset of a volume.

@@ -1,5 +1,63 @@
+//! The whole test suite in one command.
+
+use anyhow::{Result, bail};
+use lucarne_testkit::peers;
+
+use crate::command::{cargo, run as run_command};
+use crate::kernel_test;
+use crate::packages::{self, Program};
+
+/// Programs that tests compare with.
+const PEERS: [Program; 1] = [Program {
+    name: "cryptsetup",
+    package: "cryptsetup-bin",
+}];
+
 #[derive(clap::Args)]
-pub(crate) struct Options {}
-pub(crate) fn run(_options: &Options) -> anyhow::Result<()> {
+pub(crate) struct Options {
+    /// Leave out the test that boots a kernel
+    #[arg(long)]
+    no_kernel: bool,
+    /// Install nothing: what is missing is skipped
+    #[arg(long)]
+    no_install: bool,
+}
+
+/// Installs what is missing, runs all tests, and says at the end what was skipped.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut skipped = Vec::new();
+    let outcome = packages::require(&PEERS, !options.no_install)?;
+    let mut tests = cargo(["test", "--workspace", "--release", "--no-fail-fast"]);
+    if outcome.missing.is_empty() {
+        // A test that finds no peer now has a fault: let it say so.
+        tests.env(peers::REQUIRE_PEERS, "1");
+    } else {
+        let names: Vec<&str> = outcome.missing.iter().map(|program| program.name).collect();
+        let line = format!("comparisons with {} ({})", names.join(", "), outcome.why);
+        if is_ci() && outcome.online {
+            bail!("could not run the {line}");
+        }
+        println!("skipping the {line}");
+        skipped.push(line);
+    }
+    run_command(&mut tests)?;
+
+    if options.no_kernel {
+        skipped.push("the test with a real kernel (--no-kernel)".to_owned());
+    } else if let Some(why) = kernel_test::run_or_skip(!options.no_install, None)? {
+        if is_ci() && why.online {
+            bail!("could not run the test with a real kernel: {}", why.text);
+        }
+        skipped.push(format!("the test with a real kernel ({})", why.text));
+    }
+    for line in &skipped {
+        println!("skipped: {line}");
+    }
+    println!("all tests that ran have passed; {} skipped", skipped.len());
     Ok(())
+}
+
+/// Whether this runs unattended, where a missing peer is a fault of the set-up and not of the machine.
+fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
 }
