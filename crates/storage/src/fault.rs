@@ -6,6 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{MemoryStorage, Storage};
 
+/// What a disk writes whole.
+const SECTOR_LEN: usize = 512;
+/// A long write is torn at so many places only.
+const TORN_PLACES_MAX: usize = 64;
+
 /// Something that happened to the storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -78,11 +83,17 @@ impl RecordingStorage {
     }
 
     /// The images that a power cut could have left after each event: all writes since the last flush
-    /// kept; none; each single one alone missing; each alone kept; the last one torn at 512-byte steps.
+    /// kept; none; each single one alone missing; each alone kept; the last one torn (at each 512 bytes,
+    /// or at 64 places if it is longer than 32 KiB).
     pub fn crash_states(&self) -> impl Iterator<Item = Vec<u8>> {
         let events = self.events();
+        let crashes: Vec<Crash> = (0..=events.len())
+            .flat_map(|count| crashes_after(&events[..count]))
+            .collect();
         let initial = self.initial.clone();
-        (0..=events.len()).flat_map(move |count| states_after(&initial, &events[..count]))
+        crashes
+            .into_iter()
+            .map(move |crash| crash.image(&initial, &events))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
@@ -117,53 +128,77 @@ fn apply(image: &mut Vec<u8>, event: &Event) {
     }
 }
 
-fn states_after(initial: &[u8], events: &[Event]) -> Vec<Vec<u8>> {
+/// A power cut: `durable` events have happened for certain, `kept` of those up to `count` as well.
+struct Crash {
+    durable: usize,
+    count: usize,
+    kept: Kept,
+}
+
+/// Which of the writes since the last flush reached the disk.
+#[derive(Clone, Copy)]
+enum Kept {
+    All,
+    None,
+    AllBut(usize),
+    Only(usize),
+    /// All, but of the last one only so many bytes.
+    LastTorn(usize),
+}
+
+fn crashes_after(events: &[Event]) -> Vec<Crash> {
+    let count = events.len();
     let durable = events
         .iter()
         .rposition(|event| *event == Event::Flush)
         .map_or(0, |flush| flush + 1);
-    let mut base = initial.to_vec();
-    events[..durable]
-        .iter()
-        .for_each(|event| apply(&mut base, event));
-    let pending = &events[durable..];
+    let mut kept = vec![Kept::All];
+    if durable < count {
+        kept.push(Kept::None);
+    }
+    if durable + 1 < count {
+        kept.extend((durable..count).flat_map(|index| [Kept::AllBut(index), Kept::Only(index)]));
+    }
+    if let Some(Event::Write { data, .. }) = events[durable..].last() {
+        let step = (data.len() / TORN_PLACES_MAX)
+            .next_multiple_of(SECTOR_LEN)
+            .max(SECTOR_LEN);
+        kept.extend((step..data.len()).step_by(step).map(Kept::LastTorn));
+    }
+    kept.into_iter()
+        .map(|kept| Crash {
+            durable,
+            count,
+            kept,
+        })
+        .collect()
+}
 
-    let with = |kept: &dyn Fn(usize) -> bool| {
-        let mut image = base.clone();
-        for (index, event) in pending.iter().enumerate() {
-            if kept(index) {
-                apply(&mut image, event);
+impl Crash {
+    fn image(&self, initial: &[u8], events: &[Event]) -> Vec<u8> {
+        let mut image = initial.to_vec();
+        for (index, event) in events[..self.count].iter().enumerate() {
+            let is_kept = index < self.durable
+                || match self.kept {
+                    Kept::All | Kept::LastTorn(_) => true,
+                    Kept::None => false,
+                    Kept::AllBut(lost) => index != lost,
+                    Kept::Only(only) => index == only,
+                };
+            match (event, self.kept) {
+                (Event::Write { offset, data }, Kept::LastTorn(len)) if index + 1 == self.count => {
+                    let torn = Event::Write {
+                        offset: *offset,
+                        data: data[..len].to_vec(),
+                    };
+                    apply(&mut image, &torn);
+                }
+                _ if is_kept => apply(&mut image, event),
+                _ => {}
             }
         }
         image
-    };
-    let mut states = vec![with(&|_| true)];
-    if pending.is_empty() {
-        return states;
     }
-    states.push(base.clone());
-    if pending.len() > 1 {
-        for index in 0..pending.len() {
-            states.push(with(&|other| other != index));
-            states.push(with(&|other| other == index));
-        }
-    }
-    if let Some((Event::Write { offset, data }, before)) = pending.split_last() {
-        let mut image = base.clone();
-        before.iter().for_each(|event| apply(&mut image, event));
-        for torn in (512..data.len()).step_by(512) {
-            let mut image = image.clone();
-            apply(
-                &mut image,
-                &Event::Write {
-                    offset: *offset,
-                    data: data[..torn].to_vec(),
-                },
-            );
-            states.push(image);
-        }
-    }
-    states
 }
 
 impl Storage for RecordingStorage {
