@@ -250,8 +250,6 @@ pub(crate) enum RefusedKind {
     SeqidExhausted(u64),
     #[error("{0} cannot be written: its members are not known")]
     UnknownType(&'static str),
-    #[error("JSON: {0}")]
-    Json(String),
 }
 
 fn both_copies(primary: &Error, secondary: &Error) -> String {

@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(Area::size_for_key(32), 131_072);
         assert_eq!(Area::size_for_key(64), 258_048);
         assert_eq!(Area::size_for_key(96), 385_024);
-        assert_eq!(Area::size_for_key(u32::MAX), 17_179_869_183_488);
+        assert_eq!(Area::size_for_key(u32::MAX), 17_179_869_184_000);
     }
 
     #[test]
@@ -149,10 +149,8 @@ mod tests {
         );
         assert_eq!(first_gap(space.clone(), used, 0x10000), None);
         // An area that ends off the grid pushes the next one up to it.
-        assert_eq!(
-            first_gap(space.clone(), vec![0x8000..0x8200], 0x1000),
-            Some(0x9000)
-        );
+        let odd = vec![0x8000..0x8200, 0x1_1000..0x1_1200];
+        assert_eq!(first_gap(space.clone(), odd, 0x1000), Some(0x9000));
         assert_eq!(first_gap(space, vec![], u64::MAX), None);
     }
 }

@@ -303,3 +303,117 @@ fn zero_terminated(raw: &[u8]) -> std::borrow::Cow<'_, str> {
     let text = within.split(|&byte| byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(checksum: ChecksumAlgorithm) -> BinaryFields {
+        BinaryFields {
+            header_size: 0x4000,
+            seqid: 7,
+            label: Text::new("models").unwrap(),
+            subsystem: Text::new("").unwrap(),
+            uuid: Text::new("0b61d7cc-6b3c-4c2b-8f3a-5d6f8a1b2c3d").unwrap(),
+            checksum,
+        }
+    }
+
+    fn copy_bytes(fields: &BinaryFields, copy: HeaderCopy) -> Vec<u8> {
+        let mut json_area = b"{}".to_vec();
+        json_area.resize(0x3000, 0);
+        let mut bytes = fields.to_raw(copy, [9; 64], &json_area).as_bytes().to_vec();
+        bytes.append(&mut json_area);
+        bytes
+    }
+
+    #[test]
+    fn fields_lie_where_the_specification_says() {
+        let bytes = copy_bytes(&fields(ChecksumAlgorithm::Sha256), HeaderCopy::Secondary);
+        assert_eq!(&bytes[..8], b"SKUL\xba\xbe\0\x02");
+        assert_eq!(bytes[8..16], 0x4000_u64.to_be_bytes());
+        assert_eq!(bytes[16..24], 7_u64.to_be_bytes());
+        assert_eq!(&bytes[24..31], b"models\0");
+        assert_eq!(&bytes[72..79], b"sha256\0");
+        assert_eq!(bytes[104..168], [9; 64]);
+        assert_eq!(&bytes[168..204], b"0b61d7cc-6b3c-4c2b-8f3a-5d6f8a1b2c3d");
+        assert_eq!(bytes[256..264], 0x4000_u64.to_be_bytes());
+        assert!(bytes[264..448].iter().all(|&byte| byte == 0));
+        assert!(bytes[480..512].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn every_checksum_guards_every_byte_but_those_past_its_end() {
+        for checksum in ChecksumAlgorithm::ALL {
+            let bytes = copy_bytes(&fields(checksum), HeaderCopy::Primary);
+            let unchecked = UncheckedCopy::from_bytes(&bytes, HeaderCopy::Primary, 0).unwrap();
+            assert_eq!(unchecked.fields, fields(checksum));
+            let digest_end = 448 + checksum.digest([b"", b""]).len();
+            for at in (0..600).chain([4096, 0x3fff]) {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1;
+                let result = UncheckedCopy::from_bytes(&flipped, HeaderCopy::Primary, 0);
+                assert_eq!(
+                    result.is_ok(),
+                    (digest_end..512).contains(&at),
+                    "{checksum} byte {at}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_are_checked() {
+        let bytes = copy_bytes(&fields(ChecksumAlgorithm::Sha256), HeaderCopy::Primary);
+        for len in [0, 1, 4095, 4096, 0x3fff] {
+            UncheckedCopy::from_bytes(&bytes[..len], HeaderCopy::Primary, 0).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn sizes_and_offsets_are_checked_in_order() {
+        let mut raw = fields(ChecksumAlgorithm::Sha256).to_raw(HeaderCopy::Secondary, [0; 64], b"");
+        let check = |raw: &RawHeader, offset| {
+            raw.check(HeaderCopy::Secondary, offset)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&raw, 0x4000), Ok(0x4000));
+        assert_eq!(
+            check(&raw, 0x8000).unwrap_err(),
+            "corrupt header: hdr_offset is 0x4000 at byte 0x8000"
+        );
+        raw.hdr_offset = U64::new(0x8000);
+        assert_eq!(
+            check(&raw, 0x8000).unwrap_err(),
+            "corrupt header: secondary header at 0x8000 says hdr_size 0x4000"
+        );
+        raw.hdr_size = U64::new(0x400_001);
+        assert_eq!(
+            check(&raw, 0x8000).unwrap_err(),
+            "corrupt header: hdr_size is 0x400001, the limits are 0x4000 and 0x400000"
+        );
+        raw.version = U16::new(3);
+        assert_eq!(
+            check(&raw, 0x8000).unwrap_err(),
+            "not supported: header version 3"
+        );
+        raw.magic = MAGIC_PRIMARY;
+        assert_eq!(
+            check(&raw, 0x8000).unwrap_err(),
+            "corrupt header: no magic at 0x8000"
+        );
+    }
+
+    #[test]
+    fn text_ends_at_its_first_zero_and_keeps_its_bytes() {
+        let mut raw = [b'x'; LABEL_LEN];
+        assert_eq!(Text::from_raw(raw).as_str().len(), LABEL_LEN - 1);
+        raw[2..5].copy_from_slice(b"\xff\0y");
+        let text = Text::from_raw(raw);
+        assert_eq!(text.as_str(), "xx\u{fffd}");
+        assert_eq!(text.raw(), &raw);
+        assert!(Text::<4>::new("abc").is_some());
+        assert!(Text::<4>::new("abcd").is_none());
+        assert!(Text::<4>::new("a\0").is_none());
+    }
+}

@@ -86,3 +86,38 @@ impl FromStr for ChecksumAlgorithm {
             .ok_or_else(|| UnsupportedKind::Checksum(Quoted::new(name)).into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hex_literal::hex;
+
+    #[test]
+    fn names_and_digests_are_the_standards() {
+        // FIPS 180-4, "abc".
+        let abc = |algorithm: ChecksumAlgorithm| algorithm.digest([b"a", b"bc"]);
+        assert_eq!(
+            abc(ChecksumAlgorithm::Sha1),
+            hex!("a9993e364706816aba3e25717850c26c9cd0d89d")
+        );
+        assert_eq!(
+            abc(ChecksumAlgorithm::Sha256),
+            hex!("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+        );
+        for (algorithm, len) in ChecksumAlgorithm::ALL.into_iter().zip([20, 28, 32, 48, 64]) {
+            assert_eq!(abc(algorithm).len(), len);
+            assert_eq!(
+                algorithm.to_string().parse::<ChecksumAlgorithm>().unwrap(),
+                algorithm
+            );
+        }
+        assert_eq!(
+            "crc32"
+                .parse::<ChecksumAlgorithm>()
+                .unwrap_err()
+                .to_string(),
+            "not supported: header checksum \"crc32\""
+        );
+        "SHA256".parse::<ChecksumAlgorithm>().unwrap_err();
+    }
+}

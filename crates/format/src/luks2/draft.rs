@@ -371,7 +371,7 @@ impl Draft {
         }
         // Tokens come from outside: the text must pass the parser that will read it.
         let json =
-            json_area::parse_text(&text).map_err(|error| RefusedKind::Json(error.to_string()))?;
+            json_area::parse_text(&text).map_err(|error| RefusedKind::Invalid(error.into()))?;
         match Metadata::from_json(json, json_size) {
             Ok(metadata) => Ok((self.fields, metadata)),
             Err(Error::Corrupt(corrupt)) => Err(RefusedKind::Invalid(corrupt).into()),

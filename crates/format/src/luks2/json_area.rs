@@ -196,3 +196,151 @@ fn no_zero_byte<E: serde::de::Error>(text: &str) -> Result<(), E> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(area: &[u8]) -> String {
+        parse(area).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_area_is_text_zero_and_zeros() {
+        assert_eq!(parse(b"{}\0").unwrap(), Map::new());
+        assert_eq!(parse(b"{ \"a\": 1 } \n\0\0\0").unwrap().len(), 1);
+        assert_eq!(
+            error(b""),
+            "JSON area of 0 bytes has no terminating zero byte"
+        );
+        assert_eq!(
+            error(b"{}"),
+            "JSON area of 2 bytes has no terminating zero byte"
+        );
+        assert_eq!(
+            error(b" {}\0"),
+            "JSON area starts with byte 0x20, must be '{'"
+        );
+        assert_eq!(
+            error(b"\0\0"),
+            "JSON area starts with byte 0x00, must be '{'"
+        );
+        assert_eq!(
+            error(b"{}\0\0x\0"),
+            "JSON area has byte 0x78 at 4, after the JSON's end"
+        );
+        assert!(error(b"{}x\0").contains("trailing characters"));
+        assert!(error(b"{\0").contains("EOF"));
+    }
+
+    #[test]
+    fn what_two_readers_could_read_differently_is_refused() {
+        assert_eq!(
+            error(b"{\"a\":{\"b\":1,\"b\":1}}\0"),
+            "JSON: member \"b\" given twice at line 1 column 15"
+        );
+        assert!(error(br#"{"a":1,"\u0061":1}"#.to_vec().as_zero_terminated()).contains("twice"));
+        for text in [
+            r#"{"a\u0000":1}"#,
+            r#"{"a":"\u0000"}"#,
+            r#"{"a":["x\u0000y"]}"#,
+        ] {
+            assert!(error(text.as_bytes().to_vec().as_zero_terminated()).contains("zero byte"));
+        }
+        for text in [
+            "{'a':1}",
+            "{\"a\":1,}",
+            "{\"a\":01}",
+            "{\"a\":NaN}",
+            "{\"a\":1}/**/",
+            "{\"a\":\"\u{1}\"}",
+            "{\"a\":\"\\ud800\"}",
+        ] {
+            parse(text.as_bytes().to_vec().as_zero_terminated()).unwrap_err();
+        }
+        parse(b"{\"a\":\"\xff\"}\0").unwrap_err();
+    }
+
+    #[test]
+    fn numbers_that_a_rewrite_would_change_are_refused() {
+        for text in [
+            "{\"a\":18446744073709551616}",
+            "{\"a\":-9223372036854775809}",
+            "{\"a\":1e400}",
+            "{\"a\":123456789012345678901234567890}",
+        ] {
+            parse(text.as_bytes().to_vec().as_zero_terminated()).unwrap_err();
+        }
+        for text in [
+            "{\"a\":18446744073709551615}",
+            "{\"a\":-9223372036854775808}",
+            "{\"a\":0.1}",
+            "{\"a\":1.7976931348623157e-300}",
+        ] {
+            let map = parse(text.as_bytes().to_vec().as_zero_terminated()).unwrap();
+            assert_eq!(parse_text(&serialize(&map)).unwrap(), map, "{text}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        // The document is 1 deep; the innermost of n arrays is n + 1 deep.
+        let nested = |arrays: usize, inner: &str| {
+            format!(
+                "{{\"a\":{}{inner}{}}}",
+                "[".repeat(arrays),
+                "]".repeat(arrays)
+            )
+        };
+        for (arrays, inner, fine) in [
+            (31, "", true),
+            (30, "1", true),
+            (31, "1", false),
+            (32, "", false),
+        ] {
+            let text = nested(arrays, inner);
+            let parsed = parse_text(text.as_bytes());
+            assert_eq!(parsed.is_ok(), fine, "{arrays} arrays round {inner:?}");
+        }
+        let bomb = format!("{{\"a\":{}", "[".repeat(1_000_000));
+        assert!(
+            parse_text(bomb.as_bytes())
+                .unwrap_err()
+                .to_string()
+                .contains("32 deep")
+        );
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded() {
+        // The document, the member's name and the array are three.
+        let list = |len: usize| format!("{{\"a\":[{}0]}}", "0,".repeat(len - 1));
+        let limit = VALUES_MAX as usize;
+        parse_text(list(limit - 3).as_bytes()).unwrap();
+        let error = parse_text(list(limit - 2).as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("more than 65536 values"));
+    }
+
+    #[test]
+    fn text_is_written_as_cryptsetup_writes_it() {
+        let text = br#"{"b":{"slash":"a/b","quote":"\"","control":"\u001f\n"},"a":[1,true,null],"c":"\u007f"}"#;
+        let map = parse_text(text).unwrap();
+        assert_eq!(
+            String::from_utf8(serialize(&map)).unwrap(),
+            String::from_utf8(text.to_vec())
+                .unwrap()
+                .replace("\\u007f", "\u{7f}")
+        );
+    }
+
+    trait ZeroTerminated {
+        fn as_zero_terminated(&mut self) -> &[u8];
+    }
+
+    impl ZeroTerminated for Vec<u8> {
+        fn as_zero_terminated(&mut self) -> &[u8] {
+            self.push(0);
+            self
+        }
+    }
+}
