@@ -7,6 +7,7 @@
 //! | [`cryptsetup`] | the installed cryptsetup, run on plain files |
 //! | [`luks2`] | a second, deliberately naive reading of the LUKS2 header, to inspect and to damage it |
 //! | [`payload`] | reproducible plaintext and its hashes |
+//! | [`process`] | running a program and keeping all that it leaves behind |
 //! | [`scratch`] | temporary files, sparse where they are zero |
 //!
 //! Nothing here uses the crates under test: an oracle that shares their code would share their faults.
@@ -19,6 +20,7 @@ pub mod ground_truth;
 pub mod luks2;
 pub mod payload;
 pub mod peers;
+pub mod process;
 pub mod scratch;
 pub mod vectors;
 

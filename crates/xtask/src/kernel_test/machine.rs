@@ -88,14 +88,7 @@ impl Machine {
         let initrd = scratch.file("initrd", &initrd);
 
         let mut emulator = command("qemu-system-x86_64", ["-machine", "q35", "-cpu", "max"]);
-        emulator.args([
-            "-accel",
-            "tcg,thread=multi",
-            "-smp",
-            "2",
-            "-m",
-            "1024",
-        ]);
+        emulator.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "1024"]);
         emulator.args([
             "-nodefaults",
             "-no-reboot",
