@@ -1,0 +1,99 @@
+//! Options that many verbs share.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::size;
+
+/// Options of every verb.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Common options")]
+pub(crate) struct CommonArgs {
+    /// Ask no question and overwrite what the verb overwrites
+    #[arg(short = 'q', long, global = true)]
+    pub(crate) batch_mode: bool,
+
+    /// Say which keyslot opened and how it ended
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+
+    /// Show debug messages on standard error
+    #[arg(long, global = true)]
+    pub(crate) debug: bool,
+
+    /// The kind of volume
+    #[arg(
+        short = 'M',
+        long = "type",
+        value_name = "TYPE",
+        global = true,
+        default_value = "luks"
+    )]
+    pub(crate) volume_type: VolumeType,
+
+    /// Check the options and do nothing
+    #[arg(long, global = true)]
+    pub(crate) test_args: bool,
+
+    /// Accepted: no key ever enters the kernel's keyring
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(crate) disable_keyring: bool,
+
+    /// Accepted: no token plugin is ever loaded
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(crate) disable_external_tokens: bool,
+}
+
+/// The kinds of volume that `--type` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VolumeType {
+    /// any LUKS version
+    Luks,
+    /// LUKS version 1: recognised by isLuks, not opened yet
+    Luks1,
+    /// LUKS version 2
+    Luks2,
+}
+
+/// Where a passphrase comes from.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Passphrase")]
+pub(crate) struct KeyFileArgs {
+    /// The passphrase is this file's bytes, newlines included; - reads standard input to its end
+    #[arg(short = 'd', long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+
+    /// Skip this many bytes of the key file
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size::number)]
+    pub(crate) keyfile_offset: u64,
+
+    /// Read this many bytes of the key file; all of them if 0
+    #[arg(short = 'l', long, value_name = "BYTES", default_value = "0", value_parser = size::number_u32)]
+    pub(crate) keyfile_size: u32,
+
+    /// Give the prompt up after this many seconds; never if 0
+    #[arg(short, long, value_name = "SECONDS", default_value = "0", value_parser = size::number_u32)]
+    pub(crate) timeout: u32,
+
+    /// Ask for the passphrase twice
+    #[arg(short = 'y', long)]
+    pub(crate) verify_passphrase: bool,
+}
+
+/// How a long run reports.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Progress")]
+pub(crate) struct ProgressArgs {
+    /// Report progress as JSON lines
+    #[arg(long)]
+    pub(crate) progress_json: bool,
+
+    /// Report progress as a line every so many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = size::number_u32)]
+    pub(crate) progress_frequency: u32,
+
+    /// Use at most this many threads; all processors if 0
+    #[arg(long, value_name = "N", default_value = "0", value_parser = size::number_u32)]
+    pub(crate) threads: u32,
+}

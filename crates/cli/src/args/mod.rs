@@ -1,0 +1,97 @@
+//! What the command line may say: one argument struct for each verb, shared groups flattened.
+
+mod common;
+mod format;
+mod unlock;
+mod verb;
+
+use clap::{ArgAction, Parser, Subcommand};
+
+pub(crate) use common::{CommonArgs, KeyFileArgs, ProgressArgs, VolumeType};
+pub(crate) use format::FormatArgs;
+pub(crate) use unlock::UnlockArgs;
+pub(crate) use verb::{
+    CompletionsArgs, DecryptArgs, EncryptArgs, IsLuksArgs, LuksDumpArgs, LuksFormatArgs,
+    LuksUuidArgs, ManArgs, OpenArgs, ReadArgs, WriteArgs,
+};
+
+/// LUKS2-compatible encrypted volumes without root, device-mapper or C
+///
+/// The verbs with cryptsetup's names take cryptsetup's options, before or after the verb, follow
+/// its passphrase rules and end with its exit codes: 0 done, 1 wrong parameters, 2 no permission
+/// or wrong passphrase, 3 out of memory, 4 wrong device, 5 exists or busy.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lucarne",
+    version,
+    max_term_width = 100,
+    disable_help_flag = true,
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    args_override_self = true,
+    subcommand_value_name = "VERB",
+    subcommand_help_heading = "Verbs",
+    after_help = "\
+Example:
+  lucarne encrypt model.safetensors model.luks
+  lucarne decrypt model.luks model.safetensors
+
+A passphrase is asked for on the terminal. If standard input is not a terminal, its first line is
+the passphrase; --key-file reads it from a file."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+
+    /// Print help
+    #[arg(short = '?', long, global = true, action = ArgAction::Help, help_heading = "Common options")]
+    help: Option<bool>,
+
+    /// Print the usage line
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        help_heading = "Common options"
+    )]
+    usage: bool,
+
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Common options")]
+    version: Option<bool>,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a new volume that holds a file's bytes
+    Encrypt(Box<EncryptArgs>),
+    /// Write a volume's plaintext to a file
+    Decrypt(DecryptArgs),
+    /// Write a range of a volume's plaintext to standard output
+    Read(ReadArgs),
+    /// Overwrite a range of a volume's plaintext with standard input
+    Write(WriteArgs),
+    /// Make a new, empty volume
+    #[command(name = "luksFormat")]
+    LuksFormat(Box<LuksFormatArgs>),
+    /// Show a volume's header
+    #[command(name = "luksDump")]
+    LuksDump(LuksDumpArgs),
+    /// Tell by the exit code whether a file is a LUKS volume
+    #[command(name = "isLuks")]
+    IsLuks(IsLuksArgs),
+    /// Print a volume's UUID
+    #[command(name = "luksUUID")]
+    LuksUuid(LuksUuidArgs),
+    /// Try a volume's passphrase
+    #[command(alias = "luksOpen")]
+    Open(OpenArgs),
+    /// Print a shell's completion script
+    Completions(CompletionsArgs),
+    /// Write the manual pages
+    Man(ManArgs),
+}

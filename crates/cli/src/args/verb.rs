@@ -1,0 +1,269 @@
+//! The argument struct of each verb.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{FormatArgs, ProgressArgs, UnlockArgs};
+use crate::size;
+
+/// `encrypt`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lucarne encrypt model.safetensors model.luks
+  tar c weights | lucarne encrypt --key-file key - weights.luks")]
+pub(crate) struct EncryptArgs {
+    /// The file or block device to encrypt; - is standard input
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+
+    /// The volume to make; it appears complete or not at all
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+
+    /// Leave holes of IN as holes in OUT
+    ///
+    /// An onlooker learns which parts of the plaintext are empty. This command reads zeros there;
+    /// cryptsetup and the kernel read noise.
+    #[arg(long)]
+    pub(crate) sparse: bool,
+
+    /// Do not record IN's exact length
+    ///
+    /// Without the record, decrypt gives whole sectors: the last one is padded with zeros.
+    #[arg(long)]
+    pub(crate) no_length: bool,
+
+    #[command(flatten)]
+    pub(crate) progress: ProgressArgs,
+
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// `decrypt`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lucarne decrypt model.luks model.safetensors
+  lucarne decrypt --key-file key weights.luks - | tar x")]
+pub(crate) struct DecryptArgs {
+    /// The volume
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+
+    /// The file or block device to write; - is standard output
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+
+    /// Give whole sectors, whatever length is recorded
+    #[arg(long)]
+    pub(crate) whole: bool,
+
+    /// Unlock with the volume key in this file
+    #[arg(
+        long,
+        alias = "master-key-file",
+        value_name = "FILE",
+        help_heading = "Unlocking"
+    )]
+    pub(crate) volume_key_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) progress: ProgressArgs,
+
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+}
+
+/// `read`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  lucarne read model.luks --offset 8 --length 4K | head -c 200")]
+pub(crate) struct ReadArgs {
+    /// The volume
+    pub(crate) image: PathBuf,
+
+    /// The first byte of the plaintext to read
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size::bytes)]
+    pub(crate) offset: u64,
+
+    /// How many bytes to read [default: all to the end]
+    #[arg(long, value_name = "SIZE", value_parser = size::bytes)]
+    pub(crate) length: Option<u64>,
+
+    /// Unlock with the volume key in this file
+    #[arg(
+        long,
+        alias = "master-key-file",
+        value_name = "FILE",
+        help_heading = "Unlocking"
+    )]
+    pub(crate) volume_key_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+}
+
+/// `write`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  lucarne write disk.luks --key-file key --offset 1M < part.bin
+
+Standard input is the data, so the passphrase comes from the terminal or from --key-file.")]
+pub(crate) struct WriteArgs {
+    /// The volume
+    pub(crate) image: PathBuf,
+
+    /// The first byte of the plaintext to overwrite
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size::bytes)]
+    pub(crate) offset: u64,
+
+    /// Unlock with the volume key in this file
+    #[arg(
+        long,
+        alias = "master-key-file",
+        value_name = "FILE",
+        help_heading = "Unlocking"
+    )]
+    pub(crate) volume_key_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+}
+
+/// `luksFormat`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  truncate -s 1G disk.luks && lucarne luksFormat disk.luks
+  lucarne luksFormat --batch-mode --label backup disk.luks key")]
+pub(crate) struct LuksFormatArgs {
+    /// The file or block device to format; all that it holds is lost
+    pub(crate) device: PathBuf,
+
+    /// The passphrase is this file's bytes; --key-file takes precedence
+    #[arg(value_name = "KEYFILE")]
+    pub(crate) positional_key_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// `luksDump`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lucarne luksDump model.luks
+  lucarne luksDump --json model.luks | jq .segments")]
+pub(crate) struct LuksDumpArgs {
+    /// The volume
+    pub(crate) device: PathBuf,
+
+    /// Print the header as one JSON object whose members keep their meaning
+    #[arg(long, conflicts_with_all = ["dump_json_metadata", "dump_volume_key", "unbound"])]
+    pub(crate) json: bool,
+
+    /// Print the JSON that the header holds
+    #[arg(long, conflicts_with_all = ["dump_volume_key", "unbound"])]
+    pub(crate) dump_json_metadata: bool,
+
+    /// Print the volume key, or write it to --volume-key-file
+    #[arg(long, alias = "dump-master-key")]
+    pub(crate) dump_volume_key: bool,
+
+    /// Print the key of --key-slot, which belongs to no segment
+    #[arg(long, requires = "key_slot", conflicts_with = "dump_volume_key")]
+    pub(crate) unbound: bool,
+
+    /// Write the key to this new file instead of printing it
+    #[arg(long, alias = "master-key-file", value_name = "FILE")]
+    pub(crate) volume_key_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+}
+
+/// `isLuks`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  lucarne isLuks disk.img && echo \"a LUKS volume\"")]
+pub(crate) struct IsLuksArgs {
+    /// The file or block device
+    pub(crate) device: PathBuf,
+
+    /// The header lies in this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) header: Option<PathBuf>,
+}
+
+/// `luksUUID`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  lucarne luksUUID disk.luks")]
+pub(crate) struct LuksUuidArgs {
+    /// The volume
+    pub(crate) device: PathBuf,
+
+    /// The header lies in this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) header: Option<PathBuf>,
+}
+
+/// `open`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  lucarne open --test-passphrase --key-slot 0 disk.luks")]
+pub(crate) struct OpenArgs {
+    /// The volume
+    pub(crate) device: PathBuf,
+
+    /// The mapping's name, which --test-passphrase does not need
+    pub(crate) name: Option<String>,
+
+    /// Only try the passphrase
+    #[arg(long)]
+    pub(crate) test_passphrase: bool,
+
+    /// Let a keyslot whose key belongs to no segment count
+    #[arg(long, requires = "test_passphrase")]
+    pub(crate) unbound: bool,
+
+    /// Try the volume key in this file
+    #[arg(
+        long,
+        alias = "master-key-file",
+        value_name = "FILE",
+        help_heading = "Unlocking"
+    )]
+    pub(crate) volume_key_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  lucarne completions bash > ~/.local/share/bash-completion/completions/lucarne")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  lucarne man ~/.local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// The directory for one page a verb [default: the main page to standard output]
+    pub(crate) dir: Option<PathBuf>,
+}

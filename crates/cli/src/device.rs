@@ -1,0 +1,77 @@
+//! Opening what the command line names.
+
+use std::{
+    ffi::OsStr,
+    io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use lucarne::{Access, FileStorage};
+
+use crate::exit::Failure;
+
+/// Opens a file or block device; `UUID=…` names one as in cryptsetup.
+pub(crate) fn open(path: &Path, access: Access) -> anyhow::Result<FileStorage> {
+    let path = resolved(path);
+    FileStorage::open(&path, access).map_err(|error| {
+        let message = format!("{}: {error}", path.display());
+        match error.kind() {
+            io::ErrorKind::ResourceBusy => Failure::Exists(message).into(),
+            _ => Failure::Device(message).into(),
+        }
+    })
+}
+
+/// Opens the device and, if it is detached, its header.
+pub(crate) struct Opened {
+    pub(crate) data: FileStorage,
+    pub(crate) detached_header: Option<FileStorage>,
+}
+
+impl Opened {
+    pub(crate) fn open(
+        device: &Path,
+        header: Option<&Path>,
+        access: Access,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            data: open(device, access)?,
+            detached_header: match header {
+                Some(header) => Some(open(header, Access::ReadOnly)?),
+                None => None,
+            },
+        })
+    }
+
+    /// Where the header lies.
+    pub(crate) fn header(&self) -> &FileStorage {
+        self.detached_header.as_ref().unwrap_or(&self.data)
+    }
+}
+
+fn resolved(path: &Path) -> PathBuf {
+    match path.as_os_str().as_bytes().strip_prefix(b"UUID=") {
+        Some(uuid)
+            if uuid
+                .iter()
+                .all(|byte| byte.is_ascii_hexdigit() || *byte == b'-') =>
+        {
+            Path::new("/dev/disk/by-uuid").join(OsStr::from_bytes(&uuid.to_ascii_lowercase()))
+        }
+        _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_names_a_device() {
+        let resolved = |path: &str| resolved(Path::new(path)).display().to_string();
+        assert_eq!(resolved("UUID=1A-2b"), "/dev/disk/by-uuid/1a-2b");
+        assert_eq!(resolved("UUID=../x"), "UUID=../x");
+        assert_eq!(resolved("disk.img"), "disk.img");
+    }
+}

@@ -1,0 +1,89 @@
+//! A header as text and as JSON.
+
+mod machine;
+mod pretty;
+mod text;
+mod volume_key;
+
+pub(crate) use machine::header_json;
+pub(crate) use pretty::metadata_json;
+pub(crate) use text::header_text;
+pub(crate) use volume_key::{unbound_key_text, volume_key_text};
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use lucarne::luks2::{Metadata, Priority};
+
+/// Sixteen bytes a line, each followed by a space, as cryptsetup shows salts and keys.
+fn hex_lines(bytes: &[u8], next_line: &str) -> String {
+    let mut text = String::new();
+    for (index, byte) in bytes.iter().enumerate() {
+        if index != 0 && index % 16 == 0 {
+            text.push_str(next_line);
+        }
+        // OK to ignore: writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x} ");
+    }
+    text
+}
+
+/// Text from a header, which anybody may have written, without what could steer a terminal.
+fn printable(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) {
+        text.chars()
+            .flat_map(|c| {
+                let escaped = c.is_control().then(|| c.escape_default());
+                escaped
+                    .into_iter()
+                    .flatten()
+                    .chain((!c.is_control()).then_some(c))
+            })
+            .collect::<String>()
+            .into()
+    } else {
+        text.into()
+    }
+}
+
+/// Whether the keyslot's key decrypts a segment that is in use, not just kept for a re-encryption.
+fn is_bound(metadata: &Metadata, keyslot: u32) -> bool {
+    metadata
+        .digest_of_keyslot(keyslot)
+        .is_some_and(|(_, digest)| {
+            digest.segments.iter().any(|id| {
+                metadata
+                    .segments()
+                    .get(id)
+                    .is_some_and(|segment| !segment.is_backup())
+            })
+        })
+}
+
+fn priority_word(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Ignore => "ignored",
+        Priority::Normal => "normal",
+        Priority::Prefer => "preferred",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_has_sixteen_bytes_a_line() {
+        assert_eq!(hex_lines(&[0, 0xff], "\n"), "00 ff ");
+        let lines = hex_lines(&[1; 33], "\n\t");
+        let lens: Vec<_> = lines.split("\n\t").map(str::len).collect();
+        assert_eq!(lens, [48, 48, 3]);
+        assert_eq!(hex_lines(&[], "\n"), "");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(printable("étiquette"), "étiquette");
+        assert_eq!(printable("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+    }
+}

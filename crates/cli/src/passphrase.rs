@@ -1,0 +1,139 @@
+//! Where a passphrase comes from, by cryptsetup's rules.
+//!
+//! | key file | standard input | the passphrase |
+//! |---|---|---|
+//! | none | a terminal | typed at the prompt, without echo |
+//! | none | anything else | the first line, without its newline |
+//! | a path | | the file's bytes, newlines included |
+//! | `-` | a terminal | typed at the prompt |
+//! | `-` | anything else | all of it, newlines included |
+//!
+//! Where standard input is the data (`encrypt -`, `write`) it gives no passphrase: without a key file
+//! it is typed at the controlling terminal.
+
+use std::{
+    io::{IsTerminal, Write, stderr, stdin},
+    path::Path,
+    time::Duration,
+};
+
+use lucarne::SecretBytes;
+
+use crate::{
+    args::KeyFileArgs,
+    exit::Failure,
+    keyfile::{self, Extent},
+    terminal::Terminal,
+};
+
+/// What standard input is, besides a possible source of the passphrase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StdinRole {
+    /// Nothing else.
+    Free,
+    /// The data.
+    Data,
+}
+
+/// A source of passphrases.
+pub(crate) struct Source<'a> {
+    args: &'a KeyFileArgs,
+    /// The volume's name in the prompt.
+    volume: &'a Path,
+    stdin: StdinRole,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(args: &'a KeyFileArgs, volume: &'a Path, stdin: StdinRole) -> Self {
+        Self {
+            args,
+            volume,
+            stdin,
+        }
+    }
+
+    /// Whether a person types it, so that it is worth asking again.
+    pub(crate) fn is_interactive(&self) -> bool {
+        let from_stdin = match &self.args.key_file {
+            None => true,
+            Some(path) => path.as_os_str() == "-",
+        };
+        from_stdin && (self.stdin == StdinRole::Data || stdin().is_terminal())
+    }
+
+    /// A passphrase that opens something.
+    pub(crate) fn existing(&self) -> anyhow::Result<SecretBytes> {
+        self.read(self.verified(false))
+    }
+
+    /// A passphrase for something new. It is asked for twice, unless `--batch-mode`.
+    pub(crate) fn new_one(
+        &self,
+        batch_mode: bool,
+        allow_empty: bool,
+    ) -> anyhow::Result<SecretBytes> {
+        let passphrase = self.read(self.verified(!batch_mode))?;
+        if passphrase.is_empty() && !allow_empty {
+            return Err(Failure::Permission(
+                "the passphrase is empty; --force-password allows that".into(),
+            )
+            .into());
+        }
+        Ok(passphrase)
+    }
+
+    /// Whether to ask twice.
+    fn verified(&self, by_default: bool) -> bool {
+        if self.args.verify_passphrase && !self.is_interactive() {
+            // The passphrase is used all the same, as cryptsetup does.
+            let _ = writeln!(
+                stderr(),
+                "lucarne: --verify-passphrase: only a typed passphrase can be verified"
+            );
+        }
+        self.args.verify_passphrase || by_default
+    }
+
+    fn read(&self, verify: bool) -> anyhow::Result<SecretBytes> {
+        let extent = Extent {
+            offset: self.args.keyfile_offset,
+            len: self.args.keyfile_size as usize,
+        };
+        if self.is_interactive() {
+            if extent.offset != 0 {
+                return Err(Failure::parameters(
+                    "--keyfile-offset: a typed passphrase has no bytes to skip",
+                )
+                .into());
+            }
+            return self.ask(verify);
+        }
+        match &self.args.key_file {
+            None => keyfile::read_stdin_line(extent),
+            Some(path) if path.as_os_str() == "-" => keyfile::read_stdin(extent),
+            Some(path) => keyfile::read(path, extent),
+        }
+    }
+
+    fn ask(&self, verify: bool) -> anyhow::Result<SecretBytes> {
+        let usable = self.args.key_file.is_none() || self.stdin == StdinRole::Free;
+        let Some(terminal) = Terminal::open().filter(|_| usable) else {
+            return Err(Failure::parameters(
+                "standard input is the data, so the passphrase must come from --key-file FILE",
+            )
+            .into());
+        };
+        let seconds = Duration::from_secs(self.args.timeout.into());
+        let timeout = (!seconds.is_zero()).then_some(seconds);
+        let prompt = format!("Enter passphrase for {}: ", self.volume.display());
+        let passphrase = terminal.ask(&prompt, timeout)?;
+        if verify
+            && !terminal
+                .ask("Verify passphrase: ", timeout)?
+                .ct_eq(&passphrase)
+        {
+            return Err(Failure::Permission("passphrases do not match".into()).into());
+        }
+        Ok(passphrase)
+    }
+}

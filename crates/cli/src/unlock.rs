@@ -1,0 +1,122 @@
+//! From the options to an open volume: asks for the passphrase, and again if a person mistyped it.
+
+use std::path::Path;
+
+use anyhow::Context;
+use lucarne::{
+    Error, FileStorage, OpenOptions, Secret, SecretBytes, Storage, UnlockOptions, Unlocked, Volume,
+    luks2::Header,
+};
+
+use crate::{
+    args::UnlockArgs,
+    device::Opened,
+    exit::shown,
+    keyfile,
+    passphrase::{Source, StdinRole},
+    report::Report,
+};
+
+/// What unlocks, and where it comes from.
+pub(crate) struct Unlocking<'a> {
+    /// The volume's name in prompts and messages.
+    pub(crate) device: &'a Path,
+    pub(crate) args: &'a UnlockArgs,
+    pub(crate) volume_key_file: Option<&'a Path>,
+    pub(crate) stdin: StdinRole,
+}
+
+impl Unlocking<'_> {
+    /// Opens the volume.
+    pub(crate) fn volume<'o>(
+        &self,
+        opened: &'o Opened,
+        report: &Report,
+    ) -> anyhow::Result<Volume<&'o FileStorage>> {
+        let options = || {
+            let options = OpenOptions::default().limits(self.args.limits.to_limits());
+            match &opened.detached_header {
+                Some(header) => options.header(header),
+                None => options,
+            }
+        };
+        if report.is_verbose() {
+            // Opening says nothing about the keyslot, so it is unlocked first, at the price of
+            // checking the digest twice.
+            let header = self.read_header(opened.header())?;
+            let unlocked = self.key(&header, opened.header(), false, report)?;
+            return options()
+                .open(&opened.data, Secret::VolumeKey(&unlocked.volume_key))
+                .with_context(|| shown(self.device));
+        }
+        self.with_secret(|secret| {
+            let options = match (secret, self.args.key_slot) {
+                (Secret::Passphrase(_), Some(keyslot)) => options().keyslot(keyslot),
+                _ => options(),
+            };
+            options.open(&opened.data, secret)
+        })
+    }
+
+    /// Finds a key without using it.
+    pub(crate) fn key(
+        &self,
+        header: &Header,
+        storage: &dyn Storage,
+        allow_unbound: bool,
+        report: &Report,
+    ) -> anyhow::Result<Unlocked> {
+        let options = UnlockOptions {
+            keyslot: self.args.key_slot,
+            allow_unbound,
+            limits: self.args.limits.to_limits(),
+        };
+        let unlocked =
+            self.with_secret(|secret| lucarne::unlock(header, storage, secret, &options))?;
+        if let Some(keyslot) = unlocked.keyslot {
+            report.say(&format!("Key slot {keyslot} unlocked."));
+        }
+        Ok(unlocked)
+    }
+
+    pub(crate) fn read_header(&self, storage: &FileStorage) -> anyhow::Result<Header> {
+        let header = self.args.header.as_deref().unwrap_or(self.device);
+        read_header(header, storage)
+    }
+
+    fn with_secret<T>(&self, try_it: impl Fn(Secret<'_>) -> Result<T, Error>) -> anyhow::Result<T> {
+        if let Some(path) = self.volume_key_file {
+            let key = keyfile::read_volume_key(path, None)?;
+            return try_it(Secret::VolumeKey(&key)).with_context(|| shown(self.device));
+        }
+        let source = Source::new(&self.args.key, self.device, self.stdin);
+        let tries = match source.is_interactive() {
+            true => self.args.tries.max(1),
+            false => 1,
+        };
+        for left in (0..tries).rev() {
+            let passphrase: SecretBytes = source.existing()?;
+            match try_it(Secret::Passphrase(&passphrase)) {
+                Err(Error::WrongKey) if left > 0 => {
+                    crate::report::complain("no keyslot accepts this passphrase; try again");
+                }
+                result => return result.with_context(|| shown(self.device)),
+            }
+        }
+        Err(anyhow::Error::new(Error::WrongKey).context(shown(self.device)))
+    }
+}
+
+/// Reads and judges a header.
+pub(crate) fn read_header(path: &Path, storage: &dyn Storage) -> anyhow::Result<Header> {
+    let selected = lucarne::read_header(storage).with_context(|| shown(path))?;
+    for (copy, defect) in [
+        ("primary", &selected.repair.primary),
+        ("secondary", &selected.repair.secondary),
+    ] {
+        if let Some(defect) = defect {
+            tracing::debug!(copy, %defect, "the other header copy is used");
+        }
+    }
+    Ok(selected.header)
+}

@@ -1,0 +1,75 @@
+//! `decrypt IN OUT`
+
+use anyhow::Context;
+use lucarne::{Access, Control, DecryptOptions, Destination, Output, Parallelism};
+
+use crate::{
+    args::{CommonArgs, DecryptArgs},
+    confirm,
+    device::Opened,
+    exit::{Failure, shown},
+    passphrase::StdinRole,
+    progress::{Lines, Watcher},
+    report::Report,
+    signals,
+    unlock::Unlocking,
+};
+
+pub(crate) fn run(args: &DecryptArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
+    let streamed = args.output.as_os_str() == "-";
+    let opened = Opened::open(&args.input, args.unlock.header.as_deref(), Access::ReadOnly)?;
+    let replace = match streamed {
+        true => None,
+        false => Some(confirm::replacement(common.batch_mode, &args.output)?),
+    };
+    let unlocking = Unlocking {
+        device: &args.input,
+        args: &args.unlock,
+        volume_key_file: args.volume_key_file.as_deref(),
+        stdin: StdinRole::Free,
+    };
+    signals::install()?;
+    let volume = unlocking.volume(&opened, report)?;
+
+    let output = match replace {
+        Some(replace) => {
+            let output =
+                Output::create(&args.output, replace).with_context(|| shown(&args.output))?;
+            if output.is_same_device(&opened.data)? {
+                return Err(Failure::Exists("IN and OUT are the same device".into()).into());
+            }
+            Some(output)
+        }
+        None => None,
+    };
+    let options = DecryptOptions {
+        whole: args.whole,
+        parallelism: Parallelism {
+            threads: usize::try_from(args.progress.threads)
+                .ok()
+                .and_then(std::num::NonZero::new),
+            pool: None,
+        },
+    };
+    let control = Control::default();
+    let lines = if streamed {
+        Lines::Stderr
+    } else {
+        Lines::Stdout
+    };
+    let watcher = Watcher::new(&args.progress, common.batch_mode, &args.input, lines);
+    watcher
+        .watch(&control, || {
+            let mut stdout = std::io::stdout();
+            let destination = match &output {
+                Some(output) => Destination::Storage(output.storage()),
+                None => Destination::Stream(&mut stdout),
+            };
+            lucarne::decrypt(&volume, destination, &options, &control)
+        })
+        .with_context(|| format!("{} to {}", shown(&args.input), shown(&args.output)))?;
+    if let Some(output) = output {
+        output.finish().with_context(|| shown(&args.output))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! `encrypt IN OUT`
+
+use anyhow::Context;
+use lucarne::{Access, Control, EncryptOptions, FileStorage, Output, Parallelism, Source, Storage};
+
+use super::format_options;
+use crate::{
+    args::{CommonArgs, EncryptArgs},
+    confirm, device,
+    exit::{Failure, shown},
+    passphrase::{self, StdinRole},
+    progress::{Lines, Watcher},
+    report::Report,
+    signals,
+};
+
+pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
+    if args.output.as_os_str() == "-" {
+        return Err(Failure::parameters(
+            "OUT: a volume is written in any order, so it cannot be standard output; name a file",
+        )
+        .into());
+    }
+    let streamed = args.input.as_os_str() == "-";
+    if streamed && args.sparse {
+        return Err(Failure::parameters("--sparse: a stream has no holes to keep").into());
+    }
+    let options = EncryptOptions {
+        format: format_options::translate(&args.format)?,
+        sparse: args.sparse,
+        omit_length: args.no_length,
+        parallelism: Parallelism {
+            threads: usize::try_from(args.progress.threads)
+                .ok()
+                .and_then(std::num::NonZero::new),
+            pool: None,
+        },
+    };
+    // All that can be refused is refused before the passphrase is asked for.
+    let input = match streamed {
+        true => None,
+        false => Some(device::open(&args.input, Access::ReadOnly)?),
+    };
+    let replace = confirm::replacement(common.batch_mode, &args.output)?;
+    let header = match &args.format.header {
+        Some(path) => {
+            let replace = confirm::replacement(common.batch_mode, path)?;
+            Some((path, replace))
+        }
+        None => None,
+    };
+    let stdin = if streamed {
+        StdinRole::Data
+    } else {
+        StdinRole::Free
+    };
+    let passphrase = passphrase::Source::new(&args.format.key, &args.output, stdin)
+        .new_one(common.batch_mode, args.format.force_password)?;
+
+    signals::install()?;
+    let output = Output::create(&args.output, replace).with_context(|| shown(&args.output))?;
+    refuse_itself(&output, input.as_ref())?;
+    let header = match header {
+        Some((path, replace)) => Some((
+            path,
+            Output::create(path, replace).with_context(|| shown(path))?,
+        )),
+        None => None,
+    };
+    let control = Control::default();
+    let watcher = Watcher::new(
+        &args.progress,
+        common.batch_mode,
+        &args.input,
+        Lines::Stdout,
+    );
+    watcher
+        .watch(&control, || {
+            let mut stdin = std::io::stdin();
+            let source = match &input {
+                Some(storage) => Source::Storage(storage),
+                None => Source::Stream(&mut stdin),
+            };
+            lucarne::encrypt(
+                source,
+                output.storage(),
+                header
+                    .as_ref()
+                    .map(|(_, header)| header.storage() as &dyn Storage),
+                &passphrase,
+                &options,
+                &control,
+            )
+        })
+        .with_context(|| format!("{} to {}", shown(&args.input), shown(&args.output)))?;
+    output.finish().with_context(|| shown(&args.output))?;
+    if let Some((path, header)) = header {
+        header.finish().with_context(|| shown(path))?;
+    }
+    report.say(&format!("Key slot {} created.", options.format.keyslot));
+    Ok(())
+}
+
+fn refuse_itself(output: &Output, input: Option<&FileStorage>) -> anyhow::Result<()> {
+    if let Some(input) = input
+        && output.is_same_device(input)?
+    {
+        return Err(Failure::Exists("IN and OUT are the same device".into()).into());
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! `luksFormat DEVICE [KEYFILE]`
+
+use anyhow::Context;
+use lucarne::{Access, Output, Replace, Storage};
+
+use super::format_options;
+use crate::{
+    args::{CommonArgs, KeyFileArgs, LuksFormatArgs},
+    confirm, device,
+    exit::shown,
+    passphrase::{Source, StdinRole},
+    report::{Report, complain},
+    signals,
+};
+
+pub(crate) fn run(
+    args: &LuksFormatArgs,
+    common: &CommonArgs,
+    report: &Report,
+) -> anyhow::Result<()> {
+    let options = format_options::translate(&args.format)?;
+    let key = with_positional_key_file(args);
+    let header = args.format.header.as_deref();
+    let overwritten = header.unwrap_or(&args.device);
+    let data_access = match header {
+        Some(_) => Access::ReadOnly,
+        None => Access::ReadWrite,
+    };
+    let device = device::open(&args.device, data_access)?;
+    let is_new = header.is_some_and(|header| !header.exists());
+    if !is_new {
+        confirm::confirm(
+            common.batch_mode,
+            &format!(
+                "This will overwrite data on {} irrevocably.",
+                shown(overwritten)
+            ),
+        )?;
+    }
+    let passphrase = Source::new(&key, &args.device, StdinRole::Free)
+        .new_one(common.batch_mode, args.format.force_password)?;
+
+    signals::install()?;
+    let make = |storage: &dyn Storage, data: Option<&dyn Storage>| {
+        lucarne::format(storage, data, &passphrase, &options).with_context(|| shown(overwritten))
+    };
+    match header {
+        None => make(&device, None)?,
+        Some(header) if is_new => {
+            let output = Output::create(header, Replace::Never).with_context(|| shown(header))?;
+            let formatted = make(output.storage(), Some(&device))?;
+            output.finish().with_context(|| shown(header))?;
+            formatted
+        }
+        Some(header) => make(&device::open(header, Access::ReadWrite)?, Some(&device))?,
+    };
+    report.say(&format!("Key slot {} created.", options.keyslot));
+    Ok(())
+}
+
+/// The second operand is a key file too, after `--key-file`.
+fn with_positional_key_file(args: &LuksFormatArgs) -> KeyFileArgs {
+    let mut key = args.format.key.clone();
+    if args.positional_key_file.is_some() {
+        if key.key_file.is_some() {
+            complain("--key-file takes precedence over the operand KEYFILE");
+        } else {
+            key.key_file = args.positional_key_file.clone();
+        }
+    }
+    key
+}

@@ -1,0 +1,46 @@
+//! The verbs, one file each.
+
+mod decrypt;
+mod encrypt;
+mod format_options;
+mod generate;
+mod is_luks;
+mod luks_dump;
+mod luks_format;
+mod luks_uuid;
+mod open;
+mod read;
+mod write;
+
+use crate::{
+    args::{CommonArgs, Verb, VolumeType},
+    exit::Failure,
+    report::Report,
+};
+
+/// Does what the command line asks for.
+pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
+    match verb {
+        Verb::IsLuks(_) | Verb::Completions(_) | Verb::Man(_) => {}
+        _ if common.volume_type == VolumeType::Luks1 => {
+            return Err(Failure::Parameters(
+                "--type luks1: not done yet; only isLuks knows it".into(),
+            )
+            .into());
+        }
+        _ => {}
+    }
+    match verb {
+        Verb::Encrypt(args) => encrypt::run(args, common, report),
+        Verb::Decrypt(args) => decrypt::run(args, common, report),
+        Verb::Read(args) => read::run(args, report),
+        Verb::Write(args) => write::run(args, report),
+        Verb::LuksFormat(args) => luks_format::run(args, common, report),
+        Verb::LuksDump(args) => luks_dump::run(args, common, report),
+        Verb::IsLuks(args) => is_luks::run(args, common, report),
+        Verb::LuksUuid(args) => luks_uuid::run(args),
+        Verb::Open(args) => open::run(args, report),
+        Verb::Completions(args) => generate::completions(args),
+        Verb::Man(args) => generate::manual(args),
+    }
+}

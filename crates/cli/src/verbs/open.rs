@@ -1,0 +1,31 @@
+//! `open --test-passphrase DEVICE`
+
+use lucarne::Access;
+
+use crate::{
+    args::OpenArgs, device::Opened, exit::Failure, passphrase::StdinRole, report::Report,
+    unlock::Unlocking,
+};
+
+pub(crate) fn run(args: &OpenArgs, report: &Report) -> anyhow::Result<()> {
+    if !args.test_passphrase {
+        return Err(Failure::parameters(
+            "open: not done yet: a door on the plaintext; decrypt and read give its bytes, --test-passphrase tries a key",
+        )
+        .into());
+    }
+    let opened = Opened::open(
+        &args.device,
+        args.unlock.header.as_deref(),
+        Access::ReadOnly,
+    )?;
+    let unlocking = Unlocking {
+        device: &args.device,
+        args: &args.unlock,
+        volume_key_file: args.volume_key_file.as_deref(),
+        stdin: StdinRole::Free,
+    };
+    let header = unlocking.read_header(opened.header())?;
+    unlocking.key(&header, opened.header(), args.unbound, report)?;
+    Ok(())
+}

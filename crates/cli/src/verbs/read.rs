@@ -1,0 +1,61 @@
+//! `read IMAGE --offset --length`
+
+use std::io::Write;
+
+use anyhow::Context;
+use lucarne::Access;
+
+use crate::{
+    args::ReadArgs,
+    device::Opened,
+    exit::{Failure, shown},
+    passphrase::StdinRole,
+    report::Report,
+    signals,
+    unlock::Unlocking,
+};
+
+const PIECE_LEN: usize = 1 << 20;
+
+pub(crate) fn run(args: &ReadArgs, report: &Report) -> anyhow::Result<()> {
+    let opened = Opened::open(&args.image, args.unlock.header.as_deref(), Access::ReadOnly)?;
+    let unlocking = Unlocking {
+        device: &args.image,
+        args: &args.unlock,
+        volume_key_file: args.volume_key_file.as_deref(),
+        stdin: StdinRole::Free,
+    };
+    signals::install()?;
+    let volume = unlocking.volume(&opened, report)?;
+    let end = match args.length {
+        None => volume.len(),
+        Some(length) => args.offset.saturating_add(length),
+    };
+    // Checked as a whole, so that nothing is printed when the end is out of reach.
+    if args.offset > volume.len() || end > volume.len() {
+        return Err(Failure::Parameters(format!(
+            "--offset {} and --length reach to byte {end}, the plaintext has {}",
+            args.offset,
+            volume.len()
+        ))
+        .into());
+    }
+    let mut stdout = std::io::stdout().lock();
+    let mut piece = vec![0; PIECE_LEN];
+    let mut offset = args.offset;
+    while offset < end {
+        if signals::stop_requested() {
+            return Err(Failure::Interrupted.into());
+        }
+        let len = usize::try_from(end - offset)
+            .unwrap_or(PIECE_LEN)
+            .min(PIECE_LEN);
+        let piece = &mut piece[..len];
+        volume
+            .read_at(piece, offset)
+            .with_context(|| shown(&args.image))?;
+        stdout.write_all(piece).context("standard output")?;
+        offset += len as u64;
+    }
+    stdout.flush().context("standard output")
+}
