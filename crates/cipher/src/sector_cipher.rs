@@ -51,18 +51,7 @@ impl SectorCipher {
         key: &[u8],
         data_unit: DataUnit,
     ) -> Result<Self, CipherError> {
-        let iv = match (
-            spec.cipher(),
-            spec.chain_mode(),
-            spec.iv_mode(),
-            spec.iv_option(),
-        ) {
-            ("aes", Some("xts"), Some(iv_mode), None) => Iv::by_name(iv_mode),
-            _ => None,
-        };
-        let iv = iv.ok_or_else(|| CipherError::Unsupported {
-            spec: spec.to_string(),
-        })?;
+        let iv = spec.supported_iv()?;
         let xts = Xts::new(key).ok_or_else(|| CipherError::KeySize {
             spec: spec.to_string(),
             bytes: key.len(),

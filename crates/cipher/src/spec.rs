@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::CipherError;
+use crate::{CipherError, iv::Iv};
 
 /// What [`crate::SectorCipher`] accepts.
 pub(crate) const SUPPORTED: [&str; 2] = ["aes-xts-plain64", "aes-xts-plain"];
@@ -59,6 +59,45 @@ impl CipherSpec {
     #[must_use]
     pub fn iv_option(&self) -> Option<&str> {
         self.iv_option.as_deref()
+    }
+
+    /// That [`crate::SectorCipher`] can do this cipher with a key of `bytes` bytes.
+    ///
+    /// # Errors
+    /// [`CipherError::Unsupported`] and [`CipherError::KeySize`].
+    pub fn check_key_len(&self, bytes: usize) -> Result<(), CipherError> {
+        self.supported_iv()?;
+        if !matches!(bytes, 32 | 64) {
+            return Err(CipherError::KeySize {
+                spec: self.to_string(),
+                bytes,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether a key of `bytes` bytes can be this cipher's: `true` also for a cipher that is not
+    /// supported, of which nothing is known here.
+    #[must_use]
+    pub fn takes_key_len(&self, bytes: usize) -> bool {
+        !matches!(self.check_key_len(bytes), Err(CipherError::KeySize { .. }))
+    }
+
+    /// The IV generator, if all of the cipher is supported.
+    pub(crate) fn supported_iv(&self) -> Result<Iv, CipherError> {
+        let parts = (
+            self.cipher(),
+            self.chain_mode(),
+            self.iv_mode(),
+            self.iv_option(),
+        );
+        match parts {
+            ("aes", Some("xts"), Some(iv_mode), None) => Iv::by_name(iv_mode),
+            _ => None,
+        }
+        .ok_or_else(|| CipherError::Unsupported {
+            spec: self.to_string(),
+        })
     }
 }
 
@@ -202,6 +241,28 @@ mod tests {
                 "{text:?}: {parsed:?}"
             );
         }
+    }
+
+    #[test]
+    fn key_lengths_are_known_for_supported_ciphers_only() {
+        let xts: CipherSpec = "aes-xts-plain64".parse().unwrap();
+        for bytes in [0, 16, 31, 33, 48, 128] {
+            assert!(!xts.takes_key_len(bytes));
+            assert!(matches!(
+                xts.check_key_len(bytes),
+                Err(CipherError::KeySize { .. })
+            ));
+        }
+        for bytes in [32, 64] {
+            assert!(xts.takes_key_len(bytes));
+            assert_eq!(xts.check_key_len(bytes), Ok(()));
+        }
+        let other: CipherSpec = "serpent-xts-plain64".parse().unwrap();
+        assert!(other.takes_key_len(48));
+        assert!(matches!(
+            other.check_key_len(64),
+            Err(CipherError::Unsupported { .. })
+        ));
     }
 
     proptest! {
