@@ -1,0 +1,311 @@
+//! What an untrusted header may cost.
+//!
+//! A header names the memory, the passes and the iterations of its key derivations, and opening a
+//! volume pays them before anything is verified. The limits bound each keyslot and all that are
+//! tried together.
+
+use std::fmt;
+
+use lucarne_format::luks2::{Digest, Kdf};
+
+use crate::{Error, machine};
+
+/// Something that a header can ask too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cost {
+    /// Memory of an Argon2 keyslot in KiB.
+    Argon2MemoryKib,
+    /// Memory × passes of an Argon2 keyslot in KiB.
+    Argon2WorkKib,
+    /// Lanes of an Argon2 keyslot.
+    Argon2Lanes,
+    /// Iterations of a PBKDF2 keyslot.
+    Pbkdf2Iterations,
+    /// Iterations of a digest.
+    DigestIterations,
+    /// Memory × passes in KiB over all keyslots tried.
+    TotalArgon2WorkKib,
+    /// Iterations over all PBKDF2 keyslots and digests tried.
+    TotalPbkdf2Iterations,
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Argon2MemoryKib => "argon2 memory in KiB",
+            Self::Argon2WorkKib => "argon2 memory times passes in KiB",
+            Self::Argon2Lanes => "argon2 lanes",
+            Self::Pbkdf2Iterations => "pbkdf2 iterations",
+            Self::DigestIterations => "digest iterations",
+            Self::TotalArgon2WorkKib => "argon2 memory times passes in KiB over all keyslots tried",
+            Self::TotalPbkdf2Iterations => "pbkdf2 iterations over all keyslots tried",
+        })
+    }
+}
+
+/// The most that a header may cost.
+///
+/// The defaults let every keyslot pass that cryptsetup makes in 10 seconds on a fast machine, and
+/// end a hostile header within minutes.
+///
+/// ```
+/// use lucarne_keyslot::CostLimits;
+///
+/// let limits = CostLimits { argon2_memory_kib: 64 << 10, ..CostLimits::default() };
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CostLimits {
+    /// Memory of one Argon2 keyslot in KiB. Default: 4 GiB, or the machine's memory or the control
+    /// group's limit where that is less.
+    pub argon2_memory_kib: u32,
+    /// Memory × passes of one Argon2 keyslot in KiB. Default: 128 GiB.
+    pub argon2_work_kib: u64,
+    /// Lanes of one Argon2 keyslot. Default: 64.
+    pub argon2_lanes: u32,
+    /// Iterations of one PBKDF2 keyslot or digest. Default: 200 million.
+    pub pbkdf2_iterations: u32,
+    /// Memory × passes in KiB over all keyslots tried. Default: 512 GiB.
+    pub total_argon2_work_kib: u64,
+    /// Iterations over all PBKDF2 keyslots and digests tried. Default: 1000 million.
+    pub total_pbkdf2_iterations: u64,
+}
+
+impl Default for CostLimits {
+    fn default() -> Self {
+        const GIB_IN_KIB: u64 = 1 << 20;
+        let machine_kib = machine::memory_limit_kib().unwrap_or(u64::MAX);
+        Self {
+            argon2_memory_kib: machine_kib.min(4 * GIB_IN_KIB) as u32,
+            argon2_work_kib: 128 * GIB_IN_KIB,
+            argon2_lanes: 64,
+            pbkdf2_iterations: 200_000_000,
+            total_argon2_work_kib: 512 * GIB_IN_KIB,
+            total_pbkdf2_iterations: 1_000_000_000,
+        }
+    }
+}
+
+/// Counts what one opening of one volume has cost so far, over all keyslots that it tries.
+#[derive(Debug)]
+pub struct CostMeter {
+    limits: CostLimits,
+    argon2_work_kib: u64,
+    pbkdf2_iterations: u64,
+}
+
+impl CostMeter {
+    /// Nothing spent yet.
+    #[must_use]
+    pub fn new(limits: &CostLimits) -> Self {
+        Self {
+            limits: limits.clone(),
+            argon2_work_kib: 0,
+            pbkdf2_iterations: 0,
+        }
+    }
+
+    /// Spends what deriving a key by `kdf` costs. A refusal spends nothing.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; [`Error::UnsupportedKdf`] for a kind whose cost is not known.
+    pub fn spend_kdf(&mut self, kdf: &Kdf) -> Result<(), Error> {
+        match kdf {
+            Kdf::Pbkdf2 { iterations, .. } => {
+                self.spend_pbkdf2(Cost::Pbkdf2Iterations, *iterations)
+            }
+            Kdf::Argon2 {
+                time,
+                memory_kib,
+                lanes,
+                ..
+            } => self.spend_argon2(*time, *memory_kib, *lanes),
+            Kdf::Unknown { kind } => Err(Error::UnsupportedKdf {
+                name: kind.chars().take(64).collect(),
+            }),
+            _ => Err(Error::UnsupportedKdf {
+                name: "unknown".to_owned(),
+            }),
+        }
+    }
+
+    /// Spends what verifying a key against `digest` costs. A refusal spends nothing.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn spend_digest(&mut self, digest: &Digest) -> Result<(), Error> {
+        self.spend_pbkdf2(Cost::DigestIterations, digest.iterations)
+    }
+
+    fn spend_argon2(&mut self, time: u32, memory_kib: u32, lanes: u32) -> Result<(), Error> {
+        let limits = &self.limits;
+        at_most(
+            Cost::Argon2MemoryKib,
+            memory_kib.into(),
+            limits.argon2_memory_kib.into(),
+        )?;
+        at_most(Cost::Argon2Lanes, lanes.into(), limits.argon2_lanes.into())?;
+        // The product of two 32-bit numbers fits in 64 bits.
+        let work_kib = u64::from(memory_kib) * u64::from(time);
+        at_most(Cost::Argon2WorkKib, work_kib, limits.argon2_work_kib)?;
+        let total = self.argon2_work_kib.saturating_add(work_kib);
+        at_most(
+            Cost::TotalArgon2WorkKib,
+            total,
+            limits.total_argon2_work_kib,
+        )?;
+        self.argon2_work_kib = total;
+        Ok(())
+    }
+
+    fn spend_pbkdf2(&mut self, cost: Cost, iterations: u32) -> Result<(), Error> {
+        let limits = &self.limits;
+        at_most(cost, iterations.into(), limits.pbkdf2_iterations.into())?;
+        let total = self.pbkdf2_iterations.saturating_add(iterations.into());
+        at_most(
+            Cost::TotalPbkdf2Iterations,
+            total,
+            limits.total_pbkdf2_iterations,
+        )?;
+        self.pbkdf2_iterations = total;
+        Ok(())
+    }
+}
+
+fn at_most(cost: Cost, value: u64, limit: u64) -> Result<(), Error> {
+    if value > limit {
+        return Err(Error::Refused { cost, value, limit });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use lucarne_format::luks2::Argon2Variant;
+
+    use super::*;
+
+    const LIMITS: CostLimits = CostLimits {
+        argon2_memory_kib: 1000,
+        argon2_work_kib: 4000,
+        argon2_lanes: 4,
+        pbkdf2_iterations: 100,
+        total_argon2_work_kib: 10_000,
+        total_pbkdf2_iterations: 250,
+    };
+
+    fn argon2(time: u32, memory_kib: u32, lanes: u32) -> Kdf {
+        Kdf::Argon2 {
+            variant: Argon2Variant::Id,
+            time,
+            memory_kib,
+            lanes,
+            salt: vec![0; 32],
+        }
+    }
+
+    fn pbkdf2(iterations: u32) -> Kdf {
+        Kdf::Pbkdf2 {
+            hash: "sha256".to_owned(),
+            iterations,
+            salt: vec![0; 32],
+        }
+    }
+
+    fn digest(iterations: u32) -> Digest {
+        Digest {
+            keyslots: Default::default(),
+            segments: Default::default(),
+            hash: "sha256".to_owned(),
+            iterations,
+            salt: vec![0; 32],
+            digest: vec![0; 32],
+        }
+    }
+
+    #[test]
+    fn refusals_name_the_cost_the_value_and_the_limit() {
+        let refusal = |kdf| {
+            CostMeter::new(&LIMITS)
+                .spend_kdf(&kdf)
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            refusal(argon2(1, 1001, 1)),
+            "argon2 memory in KiB of 1001 exceeds the limit of 1000"
+        );
+        assert_eq!(
+            refusal(argon2(5, 1000, 1)),
+            "argon2 memory times passes in KiB of 5000 exceeds the limit of 4000",
+        );
+        assert_eq!(
+            refusal(argon2(4, 100, 5)),
+            "argon2 lanes of 5 exceeds the limit of 4"
+        );
+        assert_eq!(
+            refusal(pbkdf2(101)),
+            "pbkdf2 iterations of 101 exceeds the limit of 100"
+        );
+        let error = CostMeter::new(&LIMITS)
+            .spend_digest(&digest(u32::MAX))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "digest iterations of 4294967295 exceeds the limit of 100"
+        );
+        // The largest numbers that a header can hold.
+        refusal(argon2(u32::MAX, u32::MAX, u32::MAX));
+        refusal(argon2(u32::MAX, 1000, 1));
+    }
+
+    #[test]
+    fn totals_are_over_all_keyslots_and_a_refusal_spends_nothing() {
+        let mut meter = CostMeter::new(&LIMITS);
+        meter.spend_kdf(&argon2(4, 1000, 4)).unwrap();
+        meter.spend_kdf(&argon2(4, 1000, 4)).unwrap();
+        let error = meter.spend_kdf(&argon2(4, 1000, 4)).unwrap_err();
+        assert!(matches!(
+            error,
+            Error::Refused {
+                cost: Cost::TotalArgon2WorkKib,
+                value: 12_000,
+                limit: 10_000
+            },
+        ));
+        meter.spend_kdf(&argon2(2, 1000, 4)).unwrap();
+
+        meter.spend_kdf(&pbkdf2(100)).unwrap();
+        meter.spend_digest(&digest(100)).unwrap();
+        let error = meter.spend_digest(&digest(51)).unwrap_err();
+        assert!(matches!(
+            error,
+            Error::Refused {
+                cost: Cost::TotalPbkdf2Iterations,
+                value: 251,
+                limit: 250
+            },
+        ));
+        meter.spend_digest(&digest(50)).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_known_has_no_price() {
+        let kdf = Kdf::Unknown {
+            kind: "balloon".to_owned(),
+        };
+        let error = CostMeter::new(&LIMITS).spend_kdf(&kdf).unwrap_err();
+        assert!(error.to_string().contains("\"balloon\""), "{error}");
+    }
+
+    #[test]
+    fn defaults_let_cryptsetups_own_defaults_pass() {
+        let limits = CostLimits::default();
+        assert!(limits.argon2_memory_kib <= 4 << 20);
+        let mut meter = CostMeter::new(&limits);
+        let memory_kib = limits.argon2_memory_kib.min(1 << 20);
+        meter.spend_kdf(&argon2(16, memory_kib, 4)).unwrap();
+        meter.spend_kdf(&pbkdf2(30_000_000)).unwrap();
+        meter.spend_digest(&digest(2_000_000)).unwrap();
+    }
+}
