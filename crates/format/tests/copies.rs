@@ -118,10 +118,10 @@ fn a_copy_with_bad_json_is_unusable_even_if_newer() {
     replace_json(&mut image, 0, 0x4000, b"{}");
     let selected = load(&image).unwrap();
     assert_eq!(selected.header.label(), "models");
-    assert_eq!(
-        selected.repair.primary.unwrap().to_string(),
-        "corrupt header: digests is missing"
-    );
+    let defect = selected.repair.primary.unwrap();
+    assert_eq!(defect.to_string(), "corrupt header: digests is missing");
+    // It says that something newer was there.
+    assert!(matches!(defect, Defect::Unusable { seqid: Some(2), .. }));
 }
 
 #[test]

@@ -92,6 +92,8 @@ fn no_member_may_be_missing() {
             error.starts_with(&format!("corrupt header: {path} is a boolean, must be ")),
             "{error}"
         );
+        // Nor be an empty string.
+        refused(|json| set(json, pointer, json!("")));
     }
 }
 

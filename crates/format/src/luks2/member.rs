@@ -70,8 +70,14 @@ impl<'a> Object<'a> {
             .transpose()
     }
 
+    /// A string that is not empty.
     pub(super) fn string(&self, name: &str) -> Result<&'a str, CorruptKind> {
         match self.required(name)? {
+            Value::String(text) if text.is_empty() => Err(CorruptKind::Value {
+                path: self.path(name),
+                value: "\"\"".to_owned(),
+                expected: "a string that is not empty",
+            }),
             Value::String(text) => Ok(text),
             other => Err(wrong_type(self.path(name), other, "a string")),
         }

@@ -49,8 +49,14 @@ pub enum Defect {
         seqid: u64,
     },
     /// Not usable.
-    #[error("{0}")]
-    Unusable(Error),
+    #[error("{error}")]
+    Unusable {
+        /// Its seqid, if its checksum holds. A higher one than the chosen copy's means that the
+        /// chosen one is older than what was written last: look before overwriting it.
+        seqid: Option<u64>,
+        /// What is wrong with it.
+        error: Error,
+    },
 }
 
 impl Repair {
@@ -114,6 +120,8 @@ impl Header {
             primary.as_ref().ok().map(|copy| copy.salt),
             secondary.as_ref().ok().map(|copy| copy.salt),
         ];
+        let seqids =
+            [&primary, &secondary].map(|copy| copy.as_ref().ok().map(|copy| copy.fields.seqid));
         let (chosen, repair) = match (usable(primary), usable(secondary)) {
             (Ok(primary), Ok(secondary)) => {
                 let (p, s) = (primary.copy.fields.seqid, secondary.copy.fields.seqid);
@@ -137,8 +145,16 @@ impl Header {
                     (primary, Repair::default())
                 }
             }
-            (Ok(primary), Err(error)) => (primary, Repair::of_secondary(Defect::Unusable(error))),
-            (Err(error), Ok(secondary)) => (secondary, Repair::of_primary(Defect::Unusable(error))),
+            (Ok(primary), Err(error)) => {
+                let [_, seqid] = seqids;
+                let unusable = Defect::Unusable { seqid, error };
+                (primary, Repair::of_secondary(unusable))
+            }
+            (Err(error), Ok(secondary)) => {
+                let [seqid, _] = seqids;
+                let unusable = Defect::Unusable { seqid, error };
+                (secondary, Repair::of_primary(unusable))
+            }
             (Err(primary), Err(secondary)) => return Err(both_bad(primary, secondary)),
         };
         Ok(Selected {

@@ -25,6 +25,7 @@
 //! - `iterations`, `time`, `memory` or `cpus` of 0;
 //! - a salt that is no padded base64 or not 32 bytes (cryptsetup fails when the keyslot is opened);
 //! - an area of type `raw` whose offset or size is no multiple of 512;
+//! - members of a `reencrypt` keyslot's area with a wrong type;
 //! - an area too small for its key: `key_size` × 4000 bytes.
 //!
 //! # Digests
@@ -37,6 +38,10 @@
 //! # Binary header
 //! - checksum algorithms other than sha1, sha224, sha256, sha384, sha512, and other spellings of
 //!   their names (not supported).
+//!
+//! A copy that is refused for one of these reasons is unusable, as one that cryptsetup refuses: the
+//! other copy is taken, and [`Defect::Unusable`](super::Defect::Unusable) tells the seqid of the
+//! refused one.
 //!
 //! Not stricter on purpose, so that such a volume can still be looked at: sector sizes that are
 //! multiples of 512 but cannot be activated, segments past the device's end, unknown KDF, keyslot,
