@@ -193,19 +193,20 @@ pub(super) struct BinaryFields {
 impl UncheckedCopy {
     /// `bytes` is the whole copy, at `offset` of the device.
     pub(super) fn from_bytes(bytes: &[u8], copy: HeaderCopy, offset: u64) -> Result<Self, Error> {
-        let truncated = || {
+        let truncated = |size: u64| {
             let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             Error::from(CorruptKind::Truncated {
                 copy,
                 offset,
-                end: offset.saturating_add(HEADER_SIZE_MIN),
+                end: offset.saturating_add(size),
                 device_len: offset.saturating_add(len),
             })
         };
-        let (raw, json_area) = RawHeader::ref_from_prefix(bytes).map_err(|_| truncated())?;
+        let (raw, json_area) =
+            RawHeader::ref_from_prefix(bytes).map_err(|_| truncated(BINARY_LEN_BYTES))?;
         let header_size = raw.check(copy, offset)?;
         if u64::try_from(bytes.len()) != Ok(header_size) {
-            return Err(truncated());
+            return Err(truncated(header_size));
         }
         let checksum: ChecksumAlgorithm = zero_terminated(&raw.csum_alg).parse()?;
         let mut zeroed = raw.clone();

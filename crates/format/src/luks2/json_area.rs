@@ -143,7 +143,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         // An integer past 64 bits arrives here, its last digits lost: a rewrite would change it.
         if value.fract() == 0.0 && value.abs() >= 9_007_199_254_740_992.0 {
             return Err(E::custom(
-                "a number past 64 bits or without a fraction that fits",
+                "an integer past 64 bits, or past 53 with a fraction or exponent",
             ));
         }
         Number::from_f64(value)

@@ -1,7 +1,8 @@
 //! Where this crate is stricter than cryptsetup: every difference, in one place.
 //!
-//! A header that cryptsetup refuses to load is refused here too. These are loaded by cryptsetup 2.6
-//! to 2.8, in some cases to fail later, and refused here:
+//! A header that cryptsetup refuses to load is refused here too, by the rules of the newest: the parts
+//! of a re-encryption, segments of self-encrypting drives, strings that are empty. These are loaded by
+//! cryptsetup 2.6 to 2.8, in some cases to fail later, and refused here:
 //!
 //! # JSON
 //! - a member given twice in one object (cryptsetup takes the last one);

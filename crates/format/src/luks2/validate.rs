@@ -4,8 +4,6 @@
 use std::ops::Range;
 
 use super::area::split_len_bytes;
-use super::binary_header::BINARY_LEN_BYTES;
-use super::config::is_legal_header_size;
 use super::{Keyslot, Metadata, Requirement, Segment, SegmentSize};
 use crate::error::CorruptKind;
 
@@ -24,10 +22,6 @@ fn check_sizes(metadata: &Metadata, json_size: u64) -> Result<(), CorruptKind> {
             json_size: metadata.json_size(),
             expected: json_size,
         });
-    }
-    let header_size = json_size.saturating_add(BINARY_LEN_BYTES);
-    if !is_legal_header_size(header_size) {
-        return Err(CorruptKind::HeaderSizeNotLegal(header_size));
     }
     let data_offset = metadata.data_offset();
     if data_offset != 0 && metadata.keyslots_area().end > data_offset {
