@@ -1,1 +1,59 @@
-//! Skeleton.
+//! LUKS2-compatible encrypted volumes in user space: no root, no device-mapper, no C.
+//!
+//! Open a volume that cryptsetup made (or make one that cryptsetup opens) and read and write its
+//! plaintext at any position, from any number of threads:
+//!
+//! ```no_run
+//! use lucarne::{Access, FileStorage, Secret, Volume};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let image = FileStorage::open("weights.luks", Access::ReadOnly)?;
+//!     let volume = Volume::open(image, Secret::Passphrase(b"correct horse battery staple"))?;
+//!     let mut head = [0; 16];
+//!     volume.read_at(&mut head, 0)?;
+//!     println!("{} bytes, beginning with {head:02x?}", volume.len());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! | to | use |
+//! |---|---|
+//! | open a volume | [`Volume::open`], [`OpenOptions`] (detached header, keyslot, cost limits) |
+//! | look at a header without a key | [`read_header`] |
+//! | find a volume key | [`unlock`] |
+//! | make an empty volume | [`format`](fn@format), [`FormatOptions`] |
+//! | make a volume from plaintext, and back | [`encrypt`], [`decrypt`], [`Output`] |
+//!
+//! What is written follows the LUKS2 On-Disk Format Specification 1.1; where cryptsetup's behaviour
+//! differs from it, cryptsetup's behaviour wins. Headers are read once, judged, and used from memory;
+//! the cost of an untrusted header's key derivation is bounded by [`CostLimits`].
+#![forbid(unsafe_code)]
+
+mod bulk;
+mod create;
+mod error;
+mod header_io;
+mod layout;
+mod length_token;
+mod sector_map;
+mod unlock;
+mod volume;
+
+pub use bulk::{
+    Control, DecryptOptions, Destination, EncryptOptions, Encrypted, Output, Parallelism, Replace,
+    Source, decrypt, encrypt,
+};
+pub use create::{FormatOptions, Formatted, format};
+pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
+pub use header_io::read_header;
+pub use length_token::LengthToken;
+pub use unlock::{Secret, UnlockOptions, Unlocked, unlock};
+pub use volume::{OpenOptions, Volume, VolumeCursor};
+
+pub use lucarne_cipher::{CipherSpec, DataUnit as SectorSize};
+pub use lucarne_format::luks2;
+pub use lucarne_keyslot::{CostLimits, Hash, KdfKind, KdfRequest};
+pub use lucarne_secret::{SecretBytes, make_process_undumpable};
+pub use lucarne_storage::{
+    Access, FileStorage, LockKind, MemoryStorage, NewFile, OffsetStorage, Storage,
+};

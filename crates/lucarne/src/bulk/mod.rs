@@ -1,0 +1,50 @@
+//! Whole volumes at the speed of the disk: plaintext in, volume out, and back.
+
+mod decrypt;
+mod encrypt;
+mod extents;
+mod output;
+mod pipeline;
+
+pub use decrypt::{DecryptOptions, decrypt};
+pub use encrypt::{EncryptOptions, Encrypted, encrypt};
+pub use output::{Output, Replace};
+pub use pipeline::{Control, Parallelism};
+
+use std::io::{Read, Write};
+
+use lucarne_storage::Storage;
+
+/// Where plaintext comes from.
+pub enum Source<'a> {
+    /// Storage of a known length, read in any order.
+    Storage(&'a dyn Storage),
+    /// A stream, read once from front to back; its length shows when it ends.
+    Stream(&'a mut (dyn Read + Send)),
+}
+
+/// Where plaintext goes.
+pub enum Destination<'a> {
+    /// Storage, written in any order from byte 0 on.
+    Storage(&'a dyn Storage),
+    /// A stream, written from front to back.
+    Stream(&'a mut (dyn Write + Send)),
+}
+
+impl std::fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Storage(_) => "Source::Storage",
+            Self::Stream(_) => "Source::Stream",
+        })
+    }
+}
+
+impl std::fmt::Debug for Destination<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Storage(_) => "Destination::Storage",
+            Self::Stream(_) => "Destination::Stream",
+        })
+    }
+}

@@ -1,0 +1,199 @@
+//! Errors by who is at fault.
+
+use std::io;
+
+/// Why an operation did not happen.
+///
+/// Every message is one line without a full stop: what is wrong, the value and the limit. Secrets never
+/// appear.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no LUKS magic where a header must start.
+    #[error("not a LUKS volume")]
+    NotLuks,
+    /// There is a LUKS1 header.
+    #[error("not supported: a LUKS1 header (LUKS2 is)")]
+    Luks1,
+    /// The header's bytes contradict themselves or the format.
+    #[error("corrupt header: {0}")]
+    Corrupt(Corrupt),
+    /// Valid, but not done here.
+    #[error("not supported: {0}")]
+    Unsupported(Unsupported),
+    /// No keyslot that was tried opens with this passphrase, or the volume key is not this volume's.
+    #[error("no keyslot accepts this key")]
+    WrongKey,
+    /// Against a limit, or something that the caller could have known.
+    #[error("refused: {0}")]
+    Refused(Refused),
+    /// The device or file cannot hold or give what is asked.
+    #[error("{0}")]
+    Device(DeviceFault),
+    /// The key derivation's memory is not to be had.
+    #[error("out of memory: {kib} KiB for the key derivation cannot be had")]
+    OutOfMemory {
+        /// What was asked for.
+        kib: u32,
+    },
+    /// Somebody else holds the header or the device.
+    #[error("busy: {0}")]
+    Busy(Busy),
+    /// Stopped by [`crate::Control::interrupt`].
+    #[error("interrupted")]
+    Interrupted,
+    /// The storage below failed.
+    #[error("cannot {op} at byte {offset}: {source}")]
+    Io {
+        /// What was tried.
+        op: IoOp,
+        /// Where, in bytes from the start of the storage; 0 where that means nothing.
+        offset: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What was tried on the storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IoOp {
+    /// Open it.
+    Open,
+    /// Read.
+    Read,
+    /// Write.
+    Write,
+    /// Make durable.
+    Flush,
+    /// Ask for the length, or set it.
+    Length,
+    /// Give a finished file its name.
+    Rename,
+    /// Take random bytes from the system.
+    Random,
+    /// Start threads.
+    StartThreads,
+}
+
+impl std::fmt::Display for IoOp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Flush => "flush",
+            Self::Length => "find or set the length",
+            Self::Rename => "name the finished file",
+            Self::Random => "take random bytes",
+            Self::StartThreads => "start threads",
+        })
+    }
+}
+
+macro_rules! opaque_messages {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            pub(crate) fn new(message: impl Into<String>) -> Self {
+                Self(message.into().into_boxed_str())
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+opaque_messages! {
+    /// What is wrong with the header: field, value, limit.
+    Corrupt,
+    /// What a valid header or a request asks for that is not done here.
+    Unsupported,
+    /// Which limit or rule forbids it.
+    Refused,
+    /// What the device lacks.
+    DeviceFault,
+    /// Who is in the way.
+    Busy,
+}
+
+impl Error {
+    pub(crate) fn io(op: IoOp, offset: u64, source: io::Error) -> Self {
+        Self::Io { op, offset, source }
+    }
+
+    pub(crate) fn unsupported(message: impl Into<String>) -> Self {
+        Self::Unsupported(Unsupported::new(message))
+    }
+
+    pub(crate) fn refused(message: impl Into<String>) -> Self {
+        Self::Refused(Refused::new(message))
+    }
+
+    pub(crate) fn device(message: impl Into<String>) -> Self {
+        Self::Device(DeviceFault::new(message))
+    }
+}
+
+/// Ready-made `map_err` arguments for the storage's errors.
+pub(crate) fn reading(offset: u64) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::io(IoOp::Read, offset, source)
+}
+
+pub(crate) fn writing(offset: u64) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::io(IoOp::Write, offset, source)
+}
+
+pub(crate) fn flushing(source: io::Error) -> Error {
+    Error::io(IoOp::Flush, 0, source)
+}
+
+pub(crate) fn measuring(source: io::Error) -> Error {
+    Error::io(IoOp::Length, 0, source)
+}
+
+impl From<lucarne_format::Error> for Error {
+    fn from(error: lucarne_format::Error) -> Self {
+        use lucarne_format::Error as Format;
+        match error {
+            Format::NotLuks => Self::NotLuks,
+            Format::Luks1 => Self::Luks1,
+            Format::Corrupt(what) => Self::Corrupt(Corrupt::new(what.to_string())),
+            Format::Unsupported(what) => Self::unsupported(what.to_string()),
+            Format::Refused(what) => Self::refused(what.to_string()),
+            other => Self::Corrupt(Corrupt::new(other.to_string())),
+        }
+    }
+}
+
+impl From<lucarne_cipher::CipherError> for Error {
+    fn from(error: lucarne_cipher::CipherError) -> Self {
+        use lucarne_cipher::CipherError as Cipher;
+        match error {
+            Cipher::Unsupported { .. } => Self::unsupported(error.to_string()),
+            _ => Self::refused(error.to_string()),
+        }
+    }
+}
+
+impl From<lucarne_keyslot::Error> for Error {
+    fn from(error: lucarne_keyslot::Error) -> Self {
+        use lucarne_keyslot::Error as Keyslot;
+        match error {
+            Keyslot::OutOfMemory { kib } => Self::OutOfMemory { kib },
+            Keyslot::Random(source) => Self::io(IoOp::Random, 0, io::Error::other(source)),
+            Keyslot::AreaCipher(cipher) => cipher.into(),
+            Keyslot::UnsupportedHash { .. } | Keyslot::UnsupportedKdf { .. } => {
+                Self::unsupported(error.to_string())
+            }
+            _ => Self::refused(error.to_string()),
+        }
+    }
+}

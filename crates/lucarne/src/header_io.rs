@@ -1,0 +1,149 @@
+//! Headers on storage: read once, and the order in which a new one is written.
+
+use lucarne_cipher::{CipherSpec, DataUnit, SectorCipher};
+use lucarne_format::LoadError;
+use lucarne_format::luks2::{Header, HeaderCopy, Selected};
+use lucarne_secret::SecretBytes;
+use lucarne_storage::Storage;
+
+use crate::Error;
+use crate::create::NewVolume;
+use crate::error::{IoOp, flushing, measuring, reading, writing};
+use crate::layout::{Layout, METADATA_SIZES};
+
+/// The binary part of a header copy, which bears its magic.
+const BINARY_HEADER_LEN: usize = 4096;
+
+/// How much of a keyslots area is filled at once.
+const FILL_STEP_LEN_BYTES: usize = 1 << 20;
+
+/// Reads and judges a header; nothing is written, whatever its state.
+///
+/// # Errors
+/// [`Error::NotLuks`], [`Error::Corrupt`], [`Error::Unsupported`] (LUKS1 among them), [`Error::Io`].
+///
+/// ```
+/// use lucarne::{Error, MemoryStorage};
+/// let error = lucarne::read_header(&MemoryStorage::with_len(1 << 20)).unwrap_err();
+/// assert!(matches!(error, Error::NotLuks));
+/// ```
+pub fn read_header(storage: &dyn Storage) -> Result<Selected, Error> {
+    let device_len = storage.len().map_err(measuring)?;
+    let read = |offset: u64, buf: &mut [u8]| -> Result<usize, Error> {
+        let rest = device_len.saturating_sub(offset);
+        let len = buf.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
+        storage
+            .read_at(&mut buf[..len], offset)
+            .map_err(reading(offset))?;
+        Ok(len)
+    };
+    Header::load(read).map_err(|error| match error {
+        LoadError::Format(error) => error.into(),
+        LoadError::Read(error) => error,
+    })
+}
+
+/// Makes whatever header is there unreadable, and flushes.
+///
+/// Only blocks that bear a LUKS magic are touched: the others may be data.
+pub(crate) fn wipe_old_header(storage: &dyn Storage) -> Result<(), Error> {
+    let device_len = storage.len().map_err(measuring)?;
+    let mut wiped = false;
+    // The secondary copy lies right behind the primary, whose length is one of these.
+    for offset in std::iter::once(0).chain(METADATA_SIZES) {
+        if offset + BINARY_HEADER_LEN as u64 > device_len {
+            break;
+        }
+        let mut magic = [0; 6];
+        storage
+            .read_at(&mut magic, offset)
+            .map_err(reading(offset))?;
+        if is_magic(&magic) {
+            storage
+                .write_at(&[0; BINARY_HEADER_LEN], offset)
+                .map_err(writing(offset))?;
+            wiped = true;
+        }
+    }
+    if wiped {
+        storage.flush().map_err(flushing)?;
+    }
+    Ok(())
+}
+
+fn is_magic(bytes: &[u8; 6]) -> bool {
+    bytes == b"LUKS\xba\xbe" || bytes == b"SKUL\xba\xbe"
+}
+
+/// Writes a new volume's header where none is valid any more.
+///
+/// First the keyslots area (random, with the key material in its place), flushed: a crash leaves no
+/// magic, so no volume. Then the secondary copy, flushed, then the primary, flushed: a crash between
+/// leaves one valid copy, which names only what is already durable.
+pub(crate) fn write_new(
+    storage: &dyn Storage,
+    header: &Header,
+    new: &NewVolume,
+) -> Result<(), Error> {
+    let layout = new.layout();
+    fill_with_noise(storage, layout.keyslots_offset(), layout.keyslots_size)?;
+    let (offset, material) = new.key_material();
+    storage
+        .write_at(material, offset)
+        .map_err(writing(offset))?;
+    storage.flush().map_err(flushing)?;
+    for copy in [HeaderCopy::Secondary, HeaderCopy::Primary] {
+        write_copy(storage, header, copy)?;
+        storage.flush().map_err(flushing)?;
+    }
+    Ok(())
+}
+
+fn write_copy(storage: &dyn Storage, header: &Header, copy: HeaderCopy) -> Result<(), Error> {
+    let mut salt = [0; 64];
+    getrandom::fill(&mut salt).map_err(random_failed)?;
+    let offset = copy.offset(header.header_size());
+    let bytes = header.encode(copy, salt)?;
+    storage.write_at(&bytes, offset).map_err(writing(offset))
+}
+
+/// Zeros between the keyslots area and the data, so that nothing of the device's past shows there.
+pub(crate) fn clear_before_data(storage: &dyn Storage, layout: &Layout) -> Result<(), Error> {
+    let end = layout.data_offset.min(storage.len().map_err(measuring)?);
+    let zeros = vec![0; FILL_STEP_LEN_BYTES];
+    let mut at = layout.header_end();
+    while at < end {
+        let len = usize::try_from(end - at)
+            .unwrap_or(usize::MAX)
+            .min(zeros.len());
+        storage.write_at(&zeros[..len], at).map_err(writing(at))?;
+        at += len as u64;
+    }
+    Ok(())
+}
+
+/// Bytes that look like key material: a keystream under a key that is forgotten at once. Drawing them
+/// all from the system would take longer than writing them.
+fn fill_with_noise(storage: &dyn Storage, offset: u64, len: u64) -> Result<(), Error> {
+    let spec: CipherSpec = "aes-xts-plain64".parse()?;
+    let key = SecretBytes::random(64).map_err(random_failed)?;
+    let cipher = SectorCipher::new(&spec, &key, DataUnit::B4096)?;
+    let end = offset + len;
+    let mut at = offset;
+    let mut noise = vec![0; FILL_STEP_LEN_BYTES];
+    while at < end {
+        let step_len = usize::try_from(end - at)
+            .unwrap_or(usize::MAX)
+            .min(noise.len());
+        let step = &mut noise[..step_len];
+        step.fill(0);
+        cipher.encrypt((at - offset) / 512, step)?;
+        storage.write_at(step, at).map_err(writing(at))?;
+        at += step_len as u64;
+    }
+    Ok(())
+}
+
+pub(crate) fn random_failed(error: getrandom::Error) -> Error {
+    Error::io(IoOp::Random, 0, std::io::Error::other(error))
+}

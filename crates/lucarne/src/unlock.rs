@@ -1,0 +1,220 @@
+//! From a secret to a volume key that a digest recognises.
+
+use lucarne_cipher::CipherSpec;
+use lucarne_format::luks2::{Digest, Header, Keyslot, Luks2Keyslot, Priority, Segment};
+use lucarne_keyslot::{CostLimits, CostMeter};
+use lucarne_secret::SecretBytes;
+use lucarne_storage::Storage;
+
+use crate::Error;
+use crate::error::{measuring, reading};
+
+/// What opens a volume.
+#[derive(Clone, Copy)]
+pub enum Secret<'a> {
+    /// A passphrase, or a key file's bytes: what a keyslot's key derivation takes.
+    Passphrase(&'a [u8]),
+    /// The volume key itself: no keyslot is needed, the digest still must recognise it.
+    VolumeKey(&'a [u8]),
+}
+
+impl std::fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Passphrase(_) => "Passphrase([redacted])",
+            Self::VolumeKey(_) => "VolumeKey([redacted])",
+        })
+    }
+}
+
+/// Which keyslots are tried, and what that may cost.
+#[derive(Debug, Clone, Default)]
+pub struct UnlockOptions {
+    /// Only this one, whatever its priority.
+    pub keyslot: Option<u32>,
+    /// Also keyslots whose key belongs to no segment.
+    pub allow_unbound: bool,
+    /// What an untrusted header may cost, over all keyslots tried.
+    pub limits: CostLimits,
+}
+
+/// A key, and where it came from.
+#[derive(Debug)]
+pub struct Unlocked {
+    /// The key that the digest recognised.
+    pub volume_key: SecretBytes,
+    /// The keyslot that gave it; `None` when the key itself was given.
+    pub keyslot: Option<u32>,
+    /// The digest that recognised it.
+    pub digest: u32,
+}
+
+/// Tries keyslots in order of priority (preferred, then normal, each by number; ignored ones only when
+/// asked for by number) until a digest recognises the key.
+///
+/// # Errors
+/// [`Error::WrongKey`] when all were tried in vain. When one could not be tried (limits, a cipher or
+/// hash that is not known) and no other opened, that is the error: the secret may well be right.
+pub fn unlock(
+    header: &Header,
+    storage: &dyn Storage,
+    secret: Secret<'_>,
+    options: &UnlockOptions,
+) -> Result<Unlocked, Error> {
+    match secret {
+        Secret::VolumeKey(key) => verify_volume_key(header, key, options),
+        Secret::Passphrase(passphrase) => unlock_keyslot(header, storage, passphrase, options),
+    }
+}
+
+fn verify_volume_key(
+    header: &Header,
+    key: &[u8],
+    options: &UnlockOptions,
+) -> Result<Unlocked, Error> {
+    let mut meter = CostMeter::new(&options.limits);
+    for (&id, digest) in header.metadata().digests() {
+        if digest.segments.is_empty() && !options.allow_unbound {
+            continue;
+        }
+        // A digest cannot tell a key from the same key with zeros behind it (RFC 2104 pads short keys).
+        let fits = digest
+            .keyslots
+            .iter()
+            .filter_map(|&keyslot| luks2_keyslot(header, keyslot))
+            .all(|keyslot| keyslot.key_size as usize == key.len());
+        if fits && segments_take(header, digest, key.len()) {
+            meter.spend_digest(digest)?;
+            if lucarne_keyslot::verify_digest(digest, key)? {
+                return Ok(Unlocked {
+                    volume_key: SecretBytes::from_slice(key),
+                    keyslot: None,
+                    digest: id,
+                });
+            }
+        }
+    }
+    Err(Error::WrongKey)
+}
+
+/// Whether every cipher that the digest's segments name takes a key of this length.
+fn segments_take(header: &Header, digest: &Digest, key_len: usize) -> bool {
+    digest.segments.iter().all(|id| {
+        let Some(Segment::Crypt(segment)) = header.metadata().segments().get(id) else {
+            return true;
+        };
+        match segment.encryption.parse::<CipherSpec>() {
+            Ok(spec) => spec.takes_key_len(key_len),
+            Err(_) => true,
+        }
+    })
+}
+
+fn luks2_keyslot(header: &Header, id: u32) -> Option<&Luks2Keyslot> {
+    match header.metadata().keyslots().get(&id)? {
+        Keyslot::Luks2(keyslot) => Some(keyslot),
+        _ => None,
+    }
+}
+
+fn unlock_keyslot(
+    header: &Header,
+    storage: &dyn Storage,
+    passphrase: &[u8],
+    options: &UnlockOptions,
+) -> Result<Unlocked, Error> {
+    let mut meter = CostMeter::new(&options.limits);
+    let mut not_tried = None;
+    for id in candidates(header, options)? {
+        match try_keyslot(header, storage, passphrase, id, &mut meter) {
+            Ok(Some(unlocked)) => return Ok(unlocked),
+            Ok(None) => {}
+            Err(
+                error @ (Error::Unsupported(_)
+                | Error::Refused(_)
+                | Error::Corrupt(_)
+                | Error::Device(_)),
+            ) => {
+                tracing::debug!(keyslot = id, %error, "keyslot not tried");
+                not_tried.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(not_tried.unwrap_or(Error::WrongKey))
+}
+
+/// The keyslots to try, in order.
+fn candidates(header: &Header, options: &UnlockOptions) -> Result<Vec<u32>, Error> {
+    if let Some(id) = options.keyslot {
+        return match header.metadata().keyslots().get(&id) {
+            Some(Keyslot::Luks2(_)) => Ok(vec![id]),
+            Some(_) => Err(Error::refused(format!("keyslot {id} holds no key"))),
+            None => Err(Error::refused(format!("keyslot {id} is not in use"))),
+        };
+    }
+    let mut candidates: Vec<(Priority, u32)> = header
+        .metadata()
+        .keyslots()
+        .keys()
+        .filter_map(|id| Some((luks2_keyslot(header, *id)?.priority, *id)))
+        .filter(|(priority, _)| *priority != Priority::Ignore)
+        .filter(|(_, id)| options.allow_unbound || is_bound(header, *id))
+        .collect();
+    candidates.sort_by_key(|&(priority, id)| (priority != Priority::Prefer, id));
+    Ok(candidates.into_iter().map(|(_, id)| id).collect())
+}
+
+fn is_bound(header: &Header, keyslot: u32) -> bool {
+    header
+        .metadata()
+        .digest_of_keyslot(keyslot)
+        .is_some_and(|(_, digest)| !digest.segments.is_empty())
+}
+
+/// `None` when the passphrase is not this keyslot's.
+fn try_keyslot(
+    header: &Header,
+    storage: &dyn Storage,
+    passphrase: &[u8],
+    id: u32,
+    meter: &mut CostMeter,
+) -> Result<Option<Unlocked>, Error> {
+    let (Some(keyslot), Some((digest_id, digest))) = (
+        luks2_keyslot(header, id),
+        header.metadata().digest_of_keyslot(id),
+    ) else {
+        return Ok(None);
+    };
+    meter.spend_kdf(&keyslot.kdf)?;
+    meter.spend_digest(digest)?;
+    let area = read_area(storage, id, keyslot)?;
+    let candidate = lucarne_keyslot::open_keyslot(keyslot, &area, passphrase)?;
+    let is_key = lucarne_keyslot::verify_digest(digest, &candidate)?;
+    Ok(is_key.then_some(Unlocked {
+        volume_key: candidate,
+        keyslot: Some(id),
+        digest: digest_id,
+    }))
+}
+
+/// The key material; its length is bounded by the header's keyslots area, which was checked.
+fn read_area(storage: &dyn Storage, id: u32, keyslot: &Luks2Keyslot) -> Result<Vec<u8>, Error> {
+    let area = &keyslot.area;
+    let len = storage.len().map_err(measuring)?;
+    if area
+        .offset
+        .checked_add(area.size)
+        .is_none_or(|end| end > len)
+    {
+        return Err(Error::device(format!(
+            "keyslot {id}'s area {:#x}+{:#x} reaches past the device's end at {len} bytes: the image is truncated",
+            area.offset, area.size
+        )));
+    }
+    let mut bytes = vec![0; usize::try_from(area.size).unwrap_or(usize::MAX)];
+    storage
+        .read_at(&mut bytes, area.offset)
+        .map_err(reading(area.offset))?;
+    Ok(bytes)
+}

@@ -1,0 +1,149 @@
+//! [`Volume`]: the plaintext of a LUKS2 volume.
+
+mod cursor;
+mod open;
+
+pub use cursor::VolumeCursor;
+pub use open::OpenOptions;
+
+use lucarne_secret::SecretBytes;
+use lucarne_storage::Storage;
+
+use crate::error::flushing;
+use crate::length_token::LengthToken;
+use crate::sector_map::SectorMap;
+use crate::{Error, Secret};
+
+/// The plaintext of a LUKS2 volume, by position, for any number of threads at once.
+///
+/// Nothing is written but by [`Volume::write_at`]: opening and reading leave every byte as it is.
+///
+/// ```
+/// use lucarne::{FormatOptions, MemoryStorage, Secret, Volume};
+///
+/// # let kdf = lucarne::KdfRequest { kind: lucarne::KdfKind::Pbkdf2, iterations: Some(1000), ..Default::default() };
+/// # let options = FormatOptions { kdf, keyslots_size: Some(512 << 10), ..FormatOptions::default() };
+/// let image = MemoryStorage::with_len(2 << 20);
+/// lucarne::format(&image, None, b"an example", &options)?;
+/// let volume = Volume::open(image, Secret::Passphrase(b"an example"))?;
+/// volume.write_at(b"hello", 1000)?;
+/// let mut five = [0; 5];
+/// volume.read_at(&mut five, 1000)?;
+/// assert_eq!(&five, b"hello");
+/// # Ok::<(), lucarne::Error>(())
+/// ```
+pub struct Volume<S> {
+    data: S,
+    map: SectorMap,
+    length: Option<LengthToken>,
+    volume_key: SecretBytes,
+}
+
+impl<S> std::fmt::Debug for Volume<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Volume")
+            .field("len_bytes", &self.map.len())
+            .field("sector_len_bytes", &self.map.sector_len())
+            .field("data_offset_bytes", &self.map.data_offset())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Storage> Volume<S> {
+    /// Opens a volume whose header and data share one device.
+    ///
+    /// [`OpenOptions`] has the rest: a detached header, a certain keyslot, other cost limits.
+    ///
+    /// # Errors
+    /// As [`OpenOptions::open`].
+    pub fn open(device: S, secret: Secret<'_>) -> Result<Self, Error> {
+        OpenOptions::default().open(device, secret)
+    }
+
+    /// Length of the plaintext in bytes: whole sectors.
+    pub fn len(&self) -> u64 {
+        self.map.len()
+    }
+
+    /// Never: a volume has at least one sector.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes in a sector: 512, 1024, 2048 or 4096.
+    pub fn sector_len(&self) -> usize {
+        self.map.sector_len()
+    }
+
+    /// Where the first sector lies on the data device, in bytes.
+    pub fn data_offset(&self) -> u64 {
+        self.map.data_offset()
+    }
+
+    /// What the `lucarne-length` token says, if the header has one.
+    pub fn length_token(&self) -> Option<LengthToken> {
+        self.length
+    }
+
+    /// The volume key, for those who must hand it on.
+    pub fn volume_key(&self) -> &SecretBytes {
+        &self.volume_key
+    }
+
+    /// Fills `buf` with the plaintext from byte `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the range reaches past [`Self::len`]; [`Error::Io`] from the storage.
+    /// After an error the content of `buf` is unspecified.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), Error> {
+        self.map.read_at(&self.data, buf, offset)
+    }
+
+    /// Replaces the plaintext from byte `offset` on. Any offset and length will do: partial sectors are
+    /// read, changed and written back whole.
+    ///
+    /// # Errors
+    /// As [`Self::read_at`]. After an error the pieces of `data` before it (at most 128 KiB each) may be
+    /// written; what was written is durable only after [`Self::flush`].
+    pub fn write_at(&self, data: &[u8], offset: u64) -> Result<(), Error> {
+        self.map.write_at(&self.data, data, offset)
+    }
+
+    /// Returns once all that was written would survive a power cut.
+    ///
+    /// # Errors
+    /// [`Error::Io`] from the storage.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.data.flush().map_err(flushing)
+    }
+
+    /// The plaintext as a `std::io` stream with a position of its own.
+    pub fn cursor(&self) -> VolumeCursor<'_, S> {
+        VolumeCursor::new(self)
+    }
+
+    /// The storage that holds the ciphertext.
+    pub fn storage(&self) -> &S {
+        &self.data
+    }
+
+    /// Whether all plaintext from `offset` to the end is zeros.
+    pub(crate) fn is_zero_from(&self, mut offset: u64) -> Result<bool, Error> {
+        let mut buf = vec![0; 1 << 20];
+        while offset < self.len() {
+            let len = usize::try_from(self.len() - offset)
+                .unwrap_or(usize::MAX)
+                .min(buf.len());
+            self.read_at(&mut buf[..len], offset)?;
+            if buf[..len].iter().any(|&byte| byte != 0) {
+                return Ok(false);
+            }
+            offset += len as u64;
+        }
+        Ok(true)
+    }
+
+    pub(crate) fn map(&self) -> &SectorMap {
+        &self.map
+    }
+}

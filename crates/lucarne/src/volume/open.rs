@@ -1,0 +1,178 @@
+//! Opening: header, keyslot, segment, cipher.
+
+use std::ops::Range;
+
+use lucarne_cipher::{CipherSpec, DataUnit, SectorCipher};
+use lucarne_format::luks2::{CryptSegment, Header, Segment, SegmentSize};
+use lucarne_keyslot::CostLimits;
+use lucarne_secret::SecretBytes;
+use lucarne_storage::Storage;
+
+use crate::error::measuring;
+use crate::length_token::LengthToken;
+use crate::sector_map::SectorMap;
+use crate::unlock::{UnlockOptions, unlock};
+use crate::{Error, Secret, Volume, read_header};
+
+/// How a volume is opened.
+///
+/// ```no_run
+/// use lucarne::{Access, FileStorage, OpenOptions, Secret};
+///
+/// let header = FileStorage::open("disk.header", Access::ReadOnly).unwrap();
+/// let data = FileStorage::open("disk.img", Access::ReadWrite).unwrap();
+/// let volume = OpenOptions::default()
+///     .header(&header)
+///     .keyslot(3)
+///     .open(data, Secret::Passphrase(b"an example"))?;
+/// # Ok::<(), lucarne::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct OpenOptions<'a> {
+    header: Option<&'a dyn Storage>,
+    unlock: UnlockOptions,
+}
+
+impl std::fmt::Debug for OpenOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenOptions")
+            .field("detached_header", &self.header.is_some())
+            .field("unlock", &self.unlock)
+            .finish()
+    }
+}
+
+impl<'a> OpenOptions<'a> {
+    /// The header lies here and not on the data device.
+    #[must_use]
+    pub fn header(mut self, header: &'a dyn Storage) -> Self {
+        self.header = Some(header);
+        self
+    }
+
+    /// Only this keyslot is tried, whatever its priority.
+    #[must_use]
+    pub fn keyslot(mut self, keyslot: u32) -> Self {
+        self.unlock.keyslot = Some(keyslot);
+        self
+    }
+
+    /// What an untrusted header may cost.
+    #[must_use]
+    pub fn limits(mut self, limits: CostLimits) -> Self {
+        self.unlock.limits = limits;
+        self
+    }
+
+    /// Reads the header, opens a keyslot and gives the plaintext.
+    ///
+    /// # Errors
+    /// [`Error::NotLuks`], [`Error::Corrupt`] and [`Error::Unsupported`] from the header,
+    /// [`Error::WrongKey`] when the secret opens no keyslot, [`Error::Refused`] when it would cost more
+    /// than the limits, [`Error::Device`] when the data device is too short for the header's segment,
+    /// [`Error::Io`] from the storage.
+    pub fn open<S: Storage>(&self, data: S, secret: Secret<'_>) -> Result<Volume<S>, Error> {
+        let header_storage: &dyn Storage = self.header.unwrap_or(&data);
+        let header = read_header(header_storage)?.header;
+        // What can be refused without a key is refused before the key derivation is paid for.
+        let segment = activatable_segment(&header)?;
+        data_range(segment, &data)?;
+        let unlocked = unlock(&header, header_storage, secret, &self.unlock)?;
+        open_with_key(&header, data, unlocked.volume_key)
+    }
+}
+
+/// The plaintext of the header's segment under a key that a digest has recognised.
+pub(crate) fn open_with_key<S: Storage>(
+    header: &Header,
+    data: S,
+    volume_key: SecretBytes,
+) -> Result<Volume<S>, Error> {
+    let segment = activatable_segment(header)?;
+    let range = data_range(segment, &data)?;
+    let spec: CipherSpec = segment.encryption.parse()?;
+    let sector_size = DataUnit::try_from(segment.sector_size)?;
+    let cipher = SectorCipher::new_for_existing(&spec, &volume_key, sector_size)?;
+    let length = LengthToken::find(header.metadata());
+    let map = SectorMap::new(
+        cipher,
+        sector_size.bytes() as usize,
+        range.start,
+        range.end - range.start,
+    )
+    .with_zeros_as_holes(length.is_some_and(|token| token.sparse));
+    Ok(Volume {
+        data,
+        map,
+        length,
+        volume_key,
+    })
+}
+
+/// The one segment that can be opened without regard to others, or why there is none.
+fn activatable_segment(header: &Header) -> Result<&CryptSegment, Error> {
+    let metadata = header.metadata();
+    if let Some(requirement) = metadata.requirements().first() {
+        return Err(Error::unsupported(format!(
+            "the volume needs {:?} (config.requirements)",
+            requirement.as_str()
+        )));
+    }
+    let mut segments = metadata.segments().iter();
+    let (Some((id, segment)), None) = (segments.next(), segments.next()) else {
+        return Err(Error::unsupported(format!(
+            "{} segments (opened is a volume with one)",
+            metadata.segments().len()
+        )));
+    };
+    match segment {
+        Segment::Crypt(segment) if segment.integrity.is_some() => Err(Error::unsupported(format!(
+            "segment {id} with integrity {:?}",
+            segment.integrity.as_deref().unwrap_or_default()
+        ))),
+        Segment::Crypt(segment) => Ok(segment),
+        Segment::Linear { .. } => Err(Error::unsupported(format!(
+            "segment {id} of type \"linear\" outside a re-encryption"
+        ))),
+        Segment::Unknown { kind, .. } => {
+            Err(Error::unsupported(format!("segment {id} of type {kind:?}")))
+        }
+        _ => Err(Error::unsupported(format!("the type of segment {id}"))),
+    }
+}
+
+/// Where a segment lies on its device, in bytes, with the device's real length taken into account.
+///
+/// # Errors
+/// [`Error::Device`] when the device is too short for a fixed segment, holds nothing after its offset,
+/// or does not end with a whole sector; dm-crypt refuses the same.
+fn data_range(segment: &CryptSegment, data: &dyn Storage) -> Result<Range<u64>, Error> {
+    let device_len = data.len().map_err(measuring)?;
+    let sector_len = u64::from(segment.sector_size);
+    let start = segment.offset;
+    let len = match segment.size {
+        SegmentSize::Bytes(len) => match start.checked_add(len) {
+            Some(end) if end <= device_len => len,
+            _ => {
+                return Err(Error::device(format!(
+                    "the segment {start}+{len} reaches past the device's end at {device_len} bytes: the image is truncated"
+                )));
+            }
+        },
+        // Devices count in 512-byte sectors; what is left of one at a file's end does not exist for them.
+        SegmentSize::Dynamic => match device_len.checked_sub(start) {
+            Some(len) if len >= 512 => len - len % 512,
+            _ => {
+                return Err(Error::device(format!(
+                    "the device ends at {device_len} bytes, before the data at {start}: the image is truncated, or the header belongs to another"
+                )));
+            }
+        },
+    };
+    if sector_len == 0 || !len.is_multiple_of(sector_len) {
+        return Err(Error::device(format!(
+            "{len} bytes of data are not whole sectors of {sector_len} bytes: the image is truncated"
+        )));
+    }
+    Ok(start..start + len)
+}
