@@ -32,6 +32,9 @@ pub fn read_header(storage: &dyn Storage) -> Result<Selected, Error> {
     let read = |offset: u64, buf: &mut [u8]| -> Result<usize, Error> {
         let rest = device_len.saturating_sub(offset);
         let len = buf.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
+        if len == 0 {
+            return Ok(0);
+        }
         storage
             .read_at(&mut buf[..len], offset)
             .map_err(reading(offset))?;

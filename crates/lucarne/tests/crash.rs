@@ -1,5 +1,7 @@
 //! What a power cut at any write leaves: the old volume, none, or the new one.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use lucarne::{
     Control, EncryptOptions, Error, FormatOptions, KdfKind, KdfRequest, MemoryStorage, OpenOptions,
     Secret, SectorSize, Source, Storage, Volume, encrypt, format, read_header,

@@ -1,5 +1,7 @@
 //! Plaintext in, volume out, and back: every source, destination and length that differs.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::io::Cursor;
 use std::num::NonZeroUsize;
 
