@@ -110,7 +110,7 @@ pub(crate) fn line(error: &anyhow::Error) -> Option<String> {
 fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
-        let message = cause.to_string();
+        let message = without_errno(&cause.to_string());
         if line.ends_with(&message) {
             continue;
         }
@@ -122,12 +122,17 @@ fn one_line(error: &anyhow::Error) -> String {
     line.replace('\n', " ")
 }
 
+/// The standard library ends the system's messages with ` (os error 2)`, which tells a person nothing.
+fn without_errno(message: &str) -> String {
+    match message.rsplit_once(" (os error ") {
+        Some((text, number)) if number.trim_end_matches(')').parse::<i32>().is_ok() => text.into(),
+        _ => message.into(),
+    }
+}
+
 /// A path as a person reads it in a message.
 pub(crate) fn shown(path: &Path) -> String {
-    match path.as_os_str().as_encoded_bytes() {
-        b"-" => "standard input or output".into(),
-        _ => path.display().to_string(),
-    }
+    path.display().to_string()
 }
 
 #[cfg(test)]
@@ -177,6 +182,12 @@ mod tests {
         .context("disk.img");
         let line = line(&error.unwrap_err()).unwrap();
         assert_eq!(line, "disk.img: cannot read at byte 512: broken");
+    }
+
+    #[test]
+    fn the_systems_messages_have_no_number() {
+        let error = anyhow::Error::new(io::Error::from_raw_os_error(2)).context("x");
+        assert_eq!(line(&error).unwrap(), "x: No such file or directory");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod progress;
 mod report;
 mod signals;
 mod size;
+mod stdin;
 mod terminal;
 mod unlock;
 mod verbs;
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
                 tracing::debug!(%error, "this process may be dumped");
             }
             let report = Report::new(cli.common.verbose, data_on_stdout(&cli.verb));
-            (report, run(&cli, &report))
+            (report, verbs::run(&cli.verb, &cli.common, &report))
         }
         Ok(None) => (Report::new(false, false), Ok(())),
         Err(error) => (Report::new(false, false), Err(error)),
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
     ExitCode::from(code as u8)
 }
 
-/// The parsed command line; `None` once help, usage or the version has been shown.
+/// The parsed command line; `None` if showing something (help, say) was all there was to do.
 fn parse() -> anyhow::Result<Option<Cli>> {
     let mut command = Cli::command();
     let arguments =
@@ -75,10 +76,17 @@ fn parse() -> anyhow::Result<Option<Cli>> {
             return Ok(None);
         }
     };
+    let verb = arguments
+        .get(1)
+        .map(|verb| verb.to_string_lossy().into_owned());
     let parsed = command
         .try_get_matches_from_mut(arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
+        Ok(cli) if cli.common.test_args => {
+            report::print(b"No action taken. Invoked with --test-args option.\n")?;
+            Ok(None)
+        }
         Ok(cli) => Ok(Some(cli)),
         Err(error)
             if matches!(
@@ -89,8 +97,21 @@ fn parse() -> anyhow::Result<Option<Cli>> {
             report::print(error.to_string().as_bytes())?;
             Ok(None)
         }
-        Err(error) => Err(Failure::Parameters(in_one_line(&error)).into()),
+        Err(error) => {
+            let mut message = in_one_line(&error);
+            if let (Some(verb), true) = (verb, is_about_operands(&error)) {
+                message.push_str(&format!("; see lucarne {verb} --help"));
+            }
+            Err(Failure::Parameters(message).into())
+        }
     }
+}
+
+fn is_about_operands(error: &clap::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::MissingRequiredArgument | ErrorKind::UnknownArgument
+    )
 }
 
 /// clap's message without its label, its usage and its line breaks.
@@ -123,14 +144,6 @@ fn data_on_stdout(verb: &Verb) -> bool {
         Verb::Read(_) | Verb::Completions(_) | Verb::Man(_) => true,
         _ => false,
     }
-}
-
-fn run(cli: &Cli, report: &Report) -> anyhow::Result<()> {
-    if cli.common.test_args {
-        report::print(b"No action taken. Invoked with --test-args option.\n")?;
-        return Ok(());
-    }
-    verbs::run(&cli.verb, &cli.common, report)
 }
 
 #[cfg(test)]

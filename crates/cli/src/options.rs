@@ -42,6 +42,7 @@ impl fmt::Display for State {
 pub(crate) struct Known {
     pub(crate) long: &'static str,
     pub(crate) short: Option<char>,
+    #[cfg_attr(not(test), allow(dead_code))]
     pub(crate) takes_value: bool,
     pub(crate) state: State,
     pub(crate) reason: &'static str,

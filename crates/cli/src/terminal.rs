@@ -14,7 +14,10 @@ use rustix::{
     termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
 };
 
-use crate::{exit::Failure, signals};
+use crate::{
+    exit::Failure,
+    signals::{self, Graceful},
+};
 
 /// The longest passphrase that a person may type.
 pub(crate) const MAX_LEN: usize = 512;
@@ -58,6 +61,8 @@ impl Terminal {
         prompt: &str,
         timeout: Option<Duration>,
     ) -> anyhow::Result<SecretBytes> {
+        // A signal must find its way past the restored echo.
+        let _graceful = Graceful::begin()?;
         let silence = Silence::begin(self.input())
             .map_err(|error| Failure::Permission(format!("terminal: {error}")))?;
         self.write(prompt)

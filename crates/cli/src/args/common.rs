@@ -65,15 +65,15 @@ pub(crate) struct KeyFileArgs {
     pub(crate) key_file: Option<PathBuf>,
 
     /// Skip this many bytes of the key file
-    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size::number)]
+    #[arg(long, value_name = "BYTES", default_value = "0", hide_default_value = true, value_parser = size::number)]
     pub(crate) keyfile_offset: u64,
 
     /// Read this many bytes of the key file; all of them if 0
-    #[arg(short = 'l', long, value_name = "BYTES", default_value = "0", value_parser = size::number_u32)]
+    #[arg(short = 'l', long, value_name = "BYTES", default_value = "0", hide_default_value = true, value_parser = size::number_u32)]
     pub(crate) keyfile_size: u32,
 
     /// Give the prompt up after this many seconds; never if 0
-    #[arg(short, long, value_name = "SECONDS", default_value = "0", value_parser = size::number_u32)]
+    #[arg(short, long, value_name = "SECONDS", default_value = "0", hide_default_value = true, value_parser = size::number_u32)]
     pub(crate) timeout: u32,
 
     /// Ask for the passphrase twice
@@ -90,10 +90,10 @@ pub(crate) struct ProgressArgs {
     pub(crate) progress_json: bool,
 
     /// Report progress as a line every so many seconds
-    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = size::number_u32)]
+    #[arg(long, value_name = "SECONDS", default_value = "0", hide_default_value = true, value_parser = size::number_u32)]
     pub(crate) progress_frequency: u32,
 
     /// Use at most this many threads; all processors if 0
-    #[arg(long, value_name = "N", default_value = "0", value_parser = size::number_u32)]
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = size::number_u32)]
     pub(crate) threads: u32,
 }

@@ -47,7 +47,7 @@ pub(crate) struct Cli {
     pub(crate) common: CommonArgs,
 
     /// Print help
-    #[arg(short = '?', long, global = true, action = ArgAction::Help, help_heading = "Common options")]
+    #[arg(short = '?', long, global = true, action = ArgAction::HelpShort, help_heading = "Common options")]
     help: Option<bool>,
 
     /// Print the usage line

@@ -22,16 +22,13 @@ pub(crate) struct EncryptArgs {
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
 
-    /// Leave holes of IN as holes in OUT
-    ///
-    /// An onlooker learns which parts of the plaintext are empty. This command reads zeros there;
-    /// cryptsetup and the kernel read noise.
+    /// Leave IN's holes as holes in OUT: an onlooker sees where the plaintext is empty, and other
+    /// tools than this one read noise there
     #[arg(long)]
     pub(crate) sparse: bool,
 
-    /// Do not record IN's exact length
-    ///
-    /// Without the record, decrypt gives whole sectors: the last one is padded with zeros.
+    /// Do not record IN's exact length: decrypt then gives whole sectors, the last one padded with
+    /// zeros
     #[arg(long)]
     pub(crate) no_length: bool,
 
@@ -87,7 +84,7 @@ pub(crate) struct ReadArgs {
     pub(crate) image: PathBuf,
 
     /// The first byte of the plaintext to read
-    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size::bytes)]
+    #[arg(long, value_name = "SIZE", default_value = "0", hide_default_value = true, value_parser = size::bytes)]
     pub(crate) offset: u64,
 
     /// How many bytes to read [default: all to the end]
@@ -119,7 +116,7 @@ pub(crate) struct WriteArgs {
     pub(crate) image: PathBuf,
 
     /// The first byte of the plaintext to overwrite
-    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = size::bytes)]
+    #[arg(long, value_name = "SIZE", default_value = "0", hide_default_value = true, value_parser = size::bytes)]
     pub(crate) offset: u64,
 
     /// Unlock with the volume key in this file

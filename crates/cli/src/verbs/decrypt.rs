@@ -11,7 +11,7 @@ use crate::{
     passphrase::StdinRole,
     progress::{Lines, Watcher},
     report::Report,
-    signals,
+    signals::Graceful,
     unlock::Unlocking,
 };
 
@@ -28,9 +28,9 @@ pub(crate) fn run(args: &DecryptArgs, common: &CommonArgs, report: &Report) -> a
         volume_key_file: args.volume_key_file.as_deref(),
         stdin: StdinRole::Free,
     };
-    signals::install()?;
     let volume = unlocking.volume(&opened, report)?;
 
+    let _graceful = Graceful::begin()?;
     let output = match replace {
         Some(replace) => {
             let output =
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &DecryptArgs, common: &CommonArgs, report: &Report) -> a
             };
             lucarne::decrypt(&volume, destination, &options, &control)
         })
-        .with_context(|| format!("{} to {}", shown(&args.input), shown(&args.output)))?;
+        .map_err(|error| super::not_made(error, &args.input, &args.output))?;
     if let Some(output) = output {
         output.finish().with_context(|| shown(&args.output))?;
     }

@@ -11,7 +11,8 @@ use crate::{
     passphrase::{self, StdinRole},
     progress::{Lines, Watcher},
     report::Report,
-    signals,
+    signals::Graceful,
+    stdin::InterruptibleStdin,
 };
 
 pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
     let passphrase = passphrase::Source::new(&args.format.key, &args.output, stdin)
         .new_one(common.batch_mode, args.format.force_password)?;
 
-    signals::install()?;
+    let _graceful = Graceful::begin()?;
     let output = Output::create(&args.output, replace).with_context(|| shown(&args.output))?;
     refuse_itself(&output, input.as_ref())?;
     let header = match header {
@@ -76,7 +77,7 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
     );
     watcher
         .watch(&control, || {
-            let mut stdin = std::io::stdin();
+            let mut stdin = InterruptibleStdin;
             let source = match &input {
                 Some(storage) => Source::Storage(storage),
                 None => Source::Stream(&mut stdin),
@@ -92,7 +93,7 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
                 &control,
             )
         })
-        .with_context(|| format!("{} to {}", shown(&args.input), shown(&args.output)))?;
+        .map_err(|error| super::not_made(error, &args.input, &args.output))?;
     output.finish().with_context(|| shown(&args.output))?;
     if let Some((path, header)) = header {
         header.finish().with_context(|| shown(path))?;

@@ -1,6 +1,85 @@
-//! stub
-use crate::args::FormatArgs;
-use lucarne::FormatOptions;
+//! From the options to what the library makes.
+
+use std::{fmt::Display, str::FromStr, time::Duration};
+
+use anyhow::Context;
+use lucarne::{FormatOptions, SectorSize};
+
+use crate::{args::FormatArgs, exit::Failure, keyfile};
+
+/// Bytes of a volume key that nobody chose, as in cryptsetup; XTS has two keys.
+const KEY_LEN: usize = 32;
+
+/// The library's options; what was not given is its default.
 pub(super) fn translate(args: &FormatArgs) -> anyhow::Result<FormatOptions> {
-    Ok(FormatOptions::default())
+    let mut options = FormatOptions::default();
+    if let Some(cipher) = &args.cipher {
+        options.cipher = parse("--cipher", cipher)?;
+        options.key_len = match options.cipher.chain_mode() {
+            Some("xts") => 2 * KEY_LEN,
+            _ => KEY_LEN,
+        };
+    }
+    if let Some(bytes) = args.key_size {
+        options.key_len = len("--key-size", bytes)?;
+    }
+    if let Some(path) = &args.volume_key_file {
+        options.volume_key = Some(keyfile::read_volume_key(path, Some(options.key_len))?);
+    }
+    if let Some(bytes) = args.sector_size {
+        let size = SectorSize::try_from(bytes).map_err(|error| refused("--sector-size", error))?;
+        options.sector_size = Some(size);
+    }
+    if let Some(hash) = &args.hash {
+        options.hash = parse("--hash", hash)?;
+    }
+    if let Some(uuid) = &args.uuid {
+        options.uuid = Some(parse("--uuid", uuid)?);
+    }
+    options.label = args.label.clone().unwrap_or_default();
+    options.subsystem = args.subsystem.clone().unwrap_or_default();
+    // As in cryptsetup, 0 stands for the default.
+    let chosen = |size: Option<u64>| size.filter(|&size| size != 0);
+    options.metadata_size = chosen(args.luks2_metadata_size);
+    options.keyslots_size = chosen(args.luks2_keyslots_size);
+    options.data_offset = args.offset;
+    options.data_alignment = chosen(args.align_payload);
+    options.keyslot = args.key_slot.unwrap_or(0);
+    if let (Some(cipher), Some(bytes)) = (&args.keyslot_cipher, args.keyslot_key_size) {
+        options.keyslot_cipher = Some(parse("--keyslot-cipher", cipher)?);
+        options.keyslot_key_len = Some(len("--keyslot-key-size", bytes)?);
+    }
+    translate_kdf(args, &mut options)?;
+    Ok(options)
+}
+
+fn translate_kdf(args: &FormatArgs, options: &mut FormatOptions) -> anyhow::Result<()> {
+    let chosen = |number: Option<u32>| number.filter(|&number| number != 0);
+    let kdf = &mut options.kdf;
+    if let Some(kind) = &args.pbkdf {
+        kdf.kind = parse("--pbkdf", kind)?;
+    }
+    if let Some(ms) = chosen(args.iter_time) {
+        kdf.target = Duration::from_millis(ms.into());
+    }
+    if let Some(kib) = chosen(args.pbkdf_memory) {
+        kdf.max_memory_kib = kib;
+    }
+    if let Some(lanes) = chosen(args.pbkdf_parallel) {
+        kdf.max_lanes = lanes;
+    }
+    kdf.iterations = chosen(args.pbkdf_force_iterations);
+    Ok(())
+}
+
+fn parse<T: FromStr<Err: Display>>(option: &str, text: &str) -> anyhow::Result<T> {
+    text.parse().map_err(|error| refused(option, error).into())
+}
+
+fn refused(option: &str, error: impl Display) -> Failure {
+    Failure::Parameters(format!("{option}: {error}"))
+}
+
+fn len(option: &'static str, bytes: u32) -> anyhow::Result<usize> {
+    usize::try_from(bytes).context(option)
 }

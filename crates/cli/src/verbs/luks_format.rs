@@ -10,7 +10,7 @@ use crate::{
     exit::shown,
     passphrase::{Source, StdinRole},
     report::{Report, complain},
-    signals,
+    signals::Graceful,
 };
 
 pub(crate) fn run(
@@ -40,13 +40,13 @@ pub(crate) fn run(
     let passphrase = Source::new(&key, &args.device, StdinRole::Free)
         .new_one(common.batch_mode, args.format.force_password)?;
 
-    signals::install()?;
     let make = |storage: &dyn Storage, data: Option<&dyn Storage>| {
         lucarne::format(storage, data, &passphrase, &options).with_context(|| shown(overwritten))
     };
     match header {
         None => make(&device, None)?,
         Some(header) if is_new => {
+            let _graceful = Graceful::begin()?;
             let output = Output::create(header, Replace::Never).with_context(|| shown(header))?;
             let formatted = make(output.storage(), Some(&device))?;
             output.finish().with_context(|| shown(header))?;

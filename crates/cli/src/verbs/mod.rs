@@ -12,9 +12,13 @@ mod open;
 mod read;
 mod write;
 
+use std::path::Path;
+
+use lucarne::Error;
+
 use crate::{
     args::{CommonArgs, Verb, VolumeType},
-    exit::Failure,
+    exit::{Failure, shown},
     report::Report,
 };
 
@@ -42,5 +46,17 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::Open(args) => open::run(args, report),
         Verb::Completions(args) => generate::completions(args),
         Verb::Man(args) => generate::manual(args),
+    }
+}
+
+/// Why there is no OUT, or no whole one.
+fn not_made(error: Error, input: &Path, output: &Path) -> anyhow::Error {
+    let (input, output) = (shown(input), shown(output));
+    match error {
+        Error::Interrupted => Failure::Parameters(format!(
+            "{input} to {output}: interrupted; {output} is not made"
+        ))
+        .into(),
+        error => anyhow::Error::new(error).context(format!("{input} to {output}")),
     }
 }

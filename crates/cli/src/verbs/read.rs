@@ -11,7 +11,6 @@ use crate::{
     exit::{Failure, shown},
     passphrase::StdinRole,
     report::Report,
-    signals,
     unlock::Unlocking,
 };
 
@@ -25,7 +24,6 @@ pub(crate) fn run(args: &ReadArgs, report: &Report) -> anyhow::Result<()> {
         volume_key_file: args.volume_key_file.as_deref(),
         stdin: StdinRole::Free,
     };
-    signals::install()?;
     let volume = unlocking.volume(&opened, report)?;
     let end = match args.length {
         None => volume.len(),
@@ -44,9 +42,6 @@ pub(crate) fn run(args: &ReadArgs, report: &Report) -> anyhow::Result<()> {
     let mut piece = vec![0; PIECE_LEN];
     let mut offset = args.offset;
     while offset < end {
-        if signals::stop_requested() {
-            return Err(Failure::Interrupted.into());
-        }
         let len = usize::try_from(end - offset)
             .unwrap_or(PIECE_LEN)
             .min(PIECE_LEN);

@@ -1,6 +1,6 @@
 //! `write IMAGE --offset`
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 
 use anyhow::Context;
 use lucarne::Access;
@@ -11,7 +11,8 @@ use crate::{
     exit::{Failure, shown},
     passphrase::StdinRole,
     report::Report,
-    signals,
+    signals::Graceful,
+    stdin::InterruptibleStdin,
     unlock::Unlocking,
 };
 
@@ -29,7 +30,6 @@ pub(crate) fn run(args: &WriteArgs, report: &Report) -> anyhow::Result<()> {
         volume_key_file: args.volume_key_file.as_deref(),
         stdin: StdinRole::Data,
     };
-    signals::install()?;
     let volume = unlocking.volume(&opened, report)?;
     let too_long = |end: u64| {
         Failure::Parameters(format!(
@@ -46,14 +46,18 @@ pub(crate) fn run(args: &WriteArgs, report: &Report) -> anyhow::Result<()> {
     if args.offset > volume.len() || end > volume.len() {
         return Err(too_long(volume.len()).into());
     }
-    let mut stdin = std::io::stdin().lock();
+    let _graceful = Graceful::begin()?;
+    let mut stdin = InterruptibleStdin;
     let mut piece = vec![0; PIECE_LEN];
     let mut offset = args.offset;
     loop {
-        if signals::stop_requested() {
-            return Err(Failure::Interrupted.into());
-        }
-        let len = stdin.read(&mut piece).context("standard input")?;
+        let len = match stdin.read(&mut piece) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                volume.flush().with_context(|| shown(&args.image))?;
+                return Err(Failure::Interrupted.into());
+            }
+            result => result.context("standard input")?,
+        };
         if len == 0 {
             break;
         }

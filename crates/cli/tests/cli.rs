@@ -1,0 +1,569 @@
+//! The command as a person and as a script meet it: transcripts, passphrases, pipes, signals, the
+//! terminal.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+use std::{
+    fs,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use lucarne_testkit::{
+    process::{Outcome, run},
+    scratch::Scratch,
+};
+
+const PASSPHRASE: &str = "correct horse";
+const CHEAP: [&str; 4] = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+
+#[test]
+fn transcripts() {
+    trycmd::TestCases::new().case("tests/cmd/*.trycmd");
+}
+
+/// Runs the command in the scratch folder.
+fn lucarne(scratch: &Scratch, line: &str, stdin: &[u8]) -> Outcome {
+    run(&mut command(scratch, line), stdin)
+}
+
+fn command(scratch: &Scratch, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lucarne"));
+    command
+        .args(line.split_whitespace())
+        .current_dir(scratch.dir());
+    command
+}
+
+/// The same in a session without a terminal, where nobody can be asked.
+fn without_terminal(scratch: &Scratch, line: &str) -> Option<Command> {
+    let mut command = Command::new("setsid");
+    command
+        .args(["--wait", env!("CARGO_BIN_EXE_lucarne")])
+        .args(line.split_whitespace())
+        .current_dir(scratch.dir());
+    let usable = Command::new("setsid").arg("true").status().is_ok();
+    if !usable {
+        eprintln!("skipped: no setsid(1)");
+    }
+    usable.then_some(command)
+}
+
+fn code(outcome: &Outcome) -> i32 {
+    outcome.code.expect("no signal ended it")
+}
+
+/// A folder with the volume `volume` of the bytes `plain`, and `key`.
+fn with_volume(plain: &[u8]) -> Scratch {
+    let scratch = Scratch::new();
+    scratch.file("key", PASSPHRASE.as_bytes());
+    scratch.file("plain", plain);
+    let line = format!("encrypt --key-file key {} plain volume", CHEAP.join(" "));
+    let outcome = lucarne(&scratch, &line, b"");
+    assert_eq!(code(&outcome), 0, "{}", outcome.stderr);
+    scratch
+}
+
+#[test]
+fn a_passphrase_has_many_sources() {
+    let scratch = with_volume(b"bytes");
+    scratch.file("line", b"correct horse\n");
+    scratch.file("padded", b"xxcorrect horseyy");
+    let open = "open --test-passphrase volume";
+    for (options, stdin, expected) in [
+        ("", "correct horse", 0),
+        ("", "correct horse\n", 0),
+        ("", "correct horse\nanother line", 0),
+        ("", "correct horse ", 2),
+        ("", "\n", 2),
+        ("", "", 1),
+        ("--keyfile-size 13", "correct horse battery", 0),
+        ("--keyfile-size 13", "correct\n", 1),
+        ("--keyfile-offset 2", "xxcorrect horse\n", 0),
+        ("--keyfile-offset 20", "short", 1),
+        ("--key-file -", "correct horse", 0),
+        ("--key-file -", "correct horse\n", 2),
+        ("--key-file -", "", 1),
+        ("--key-file key", "", 0),
+        ("--key-file line", "", 2),
+        ("--key-file line --keyfile-size 13", "", 0),
+        (
+            "--key-file padded --keyfile-offset 2 --keyfile-size 13",
+            "",
+            0,
+        ),
+        ("--key-file padded --keyfile-offset 2", "", 2),
+        ("--key-file padded --keyfile-offset 17", "", 2),
+        ("--key-file padded --keyfile-offset 18", "", 1),
+        ("--key-file /dev/null", "", 1),
+        ("--key-file .", "", 1),
+    ] {
+        let outcome = lucarne(&scratch, &format!("{open} {options}"), stdin.as_bytes());
+        assert_eq!(
+            code(&outcome),
+            expected,
+            "{options} with {stdin:?}: {}",
+            outcome.stderr
+        );
+        let lines = if expected == 0 { 0 } else { 1 };
+        assert_eq!(outcome.stderr.lines().count(), lines, "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_key_file_may_be_8_mib_long_and_no_longer() {
+    let scratch = with_volume(b"bytes");
+    scratch.zeros("largest", 8 << 20);
+    scratch.zeros("too-large", (8 << 20) + 1);
+    let outcome = lucarne(&scratch, "open --test-passphrase -d largest volume", b"");
+    assert_eq!(code(&outcome), 2);
+    let outcome = lucarne(&scratch, "open --test-passphrase -d too-large volume", b"");
+    assert_eq!(code(&outcome), 1);
+    assert!(outcome.stderr.contains("8388608"), "{}", outcome.stderr);
+}
+
+#[test]
+fn an_empty_passphrase_is_made_only_when_asked_for() {
+    let scratch = Scratch::new();
+    scratch.zeros("device", 20 << 20);
+    let line = format!("luksFormat {} device", CHEAP.join(" "));
+    let outcome = lucarne(&scratch, &line, b"\n");
+    assert_eq!(code(&outcome), 2);
+    assert!(
+        outcome.stderr.contains("--force-password"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(
+        code(&lucarne(&scratch, "isLuks device", b"")),
+        1,
+        "nothing was written"
+    );
+    let outcome = lucarne(&scratch, &format!("{line} --force-password"), b"\n");
+    assert_eq!(code(&outcome), 0, "{}", outcome.stderr);
+    let outcome = lucarne(&scratch, "open --test-passphrase device", b"\n");
+    assert_eq!(code(&outcome), 0, "{}", outcome.stderr);
+}
+
+#[test]
+fn streams_go_in_and_out() {
+    let scratch = Scratch::new();
+    scratch.file("key", PASSPHRASE.as_bytes());
+    let plain: Vec<u8> = (0..3_000_001_u32).map(|i| (i % 251) as u8).collect();
+    let line = format!("encrypt --key-file key {} - volume", CHEAP.join(" "));
+    let outcome = lucarne(&scratch, &line, &plain);
+    assert_eq!(code(&outcome), 0, "{}", outcome.stderr);
+    let outcome = lucarne(&scratch, "decrypt --key-file key volume -", b"");
+    assert_eq!(code(&outcome), 0, "{}", outcome.stderr);
+    assert!(outcome.stdout == plain);
+    // What is said goes where it does no harm.
+    let outcome = lucarne(
+        &scratch,
+        "-v decrypt --progress-json volume -",
+        PASSPHRASE.as_bytes(),
+    );
+    assert!(outcome.stdout == plain);
+    assert!(
+        outcome.stderr.contains("Key slot 0 unlocked.\n"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(
+        outcome.stderr.contains("Command successful.\n"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(
+        outcome.stderr.contains("\"device_bytes\":\"3000001\""),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn data_on_standard_input_is_never_taken_for_a_passphrase() {
+    let scratch = with_volume(b"bytes");
+    for line in ["encrypt - new", "write volume", "write --key-file - volume"] {
+        let Some(mut command) = without_terminal(&scratch, line) else {
+            return;
+        };
+        let outcome = run(&mut command, b"correct horse\n");
+        assert_eq!(code(&outcome), 1, "{line}: {}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains("--key-file FILE"),
+            "{line}: {}",
+            outcome.stderr
+        );
+        assert!(!scratch.path("new").exists());
+    }
+}
+
+#[test]
+fn write_changes_exactly_its_bytes() {
+    let mut plain = vec![7; 10_000];
+    let scratch = with_volume(&plain);
+    let outcome = lucarne(
+        &scratch,
+        "write --key-file key --offset 4090 volume",
+        b"0123456789",
+    );
+    assert_eq!(code(&outcome), 0, "{}", outcome.stderr);
+    plain[4090..4100].copy_from_slice(b"0123456789");
+    let outcome = lucarne(&scratch, "decrypt --key-file key volume -", b"");
+    assert!(outcome.stdout == plain);
+    // A file that does not fit changes nothing; a stream stops at the end.
+    scratch.file("long", &[9; 20_000]);
+    let mut command = command(&scratch, "write --key-file key volume");
+    let output = command
+        .stdin(fs::File::open(scratch.path("long")).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let outcome = lucarne(&scratch, "decrypt --key-file key volume -", b"");
+    assert!(outcome.stdout == plain);
+    let outcome = lucarne(
+        &scratch,
+        "write --key-file key --offset 12280 volume",
+        &[9; 20],
+    );
+    assert_eq!(code(&outcome), 1, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("12288"), "{}", outcome.stderr);
+    let outcome = lucarne(&scratch, "read --key-file key --offset 12280 volume", b"");
+    assert_eq!(outcome.stdout, [9; 8]);
+}
+
+#[test]
+fn progress_is_told_to_programs() {
+    let scratch = with_volume(&vec![1; 5 << 20]);
+    for (line, device) in [
+        ("encrypt --progress-json --key-file key plain new", "plain"),
+        (
+            "decrypt --progress-json --key-file key volume again",
+            "volume",
+        ),
+    ] {
+        let cheap = if line.starts_with("encrypt") {
+            CHEAP.join(" ")
+        } else {
+            String::new()
+        };
+        let outcome = lucarne(&scratch, &format!("{line} {cheap}"), b"");
+        assert_eq!(code(&outcome), 0, "{}", outcome.stderr);
+        let text = outcome.text();
+        let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(last["device"], device);
+        assert_eq!(last["device_bytes"], "5242880");
+        assert_eq!(last["device_size"], "5242880");
+        assert_eq!(last["eta_ms"], "0");
+        assert!(last["speed"].as_str().unwrap().parse::<u64>().unwrap() > 0);
+    }
+    let outcome = lucarne(
+        &scratch,
+        "decrypt -q --progress-frequency 1 -d key volume again",
+        b"",
+    );
+    assert_eq!(outcome.text(), "", "batch mode is quiet");
+    let outcome = lucarne(
+        &scratch,
+        "decrypt --progress-frequency 1 -d key volume third",
+        b"",
+    );
+    assert!(
+        outcome.text().starts_with("Finished, time 00m0"),
+        "{}",
+        outcome.text()
+    );
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_crash() {
+    let scratch = with_volume(&vec![1; 5 << 20]);
+    for line in [
+        "decrypt --key-file key volume -",
+        "read --key-file key volume",
+    ] {
+        let mut child = command(&scratch, line)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = [0; 10];
+        child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{line}");
+    }
+}
+
+fn signal(child: &Child, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+fn wait(child: &mut Child) -> std::process::ExitStatus {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_signal_leaves_no_half_made_out() {
+    let scratch = Scratch::new();
+    scratch.file("key", PASSPHRASE.as_bytes());
+    let before = scratch.names();
+    for kind in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+        let line = format!("encrypt --key-file key {} - volume", CHEAP.join(" "));
+        let mut child = command(&scratch, &line)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // More than fits into the pipe, so that it is being read; then the stream stalls.
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&vec![5; 6 << 20]).unwrap();
+        signal(&child, kind);
+        let status = wait(&mut child);
+        assert_eq!(status.code(), Some(1));
+        let mut stderr = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut stderr)
+            .unwrap();
+        assert_eq!(
+            stderr,
+            "lucarne: - to volume: interrupted; volume is not made\n"
+        );
+        assert_eq!(scratch.names(), before);
+        drop(stdin);
+    }
+}
+
+#[test]
+fn pages_and_scripts_are_generated() {
+    let scratch = Scratch::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let outcome = lucarne(&scratch, &format!("completions {shell}"), b"");
+        assert_eq!(code(&outcome), 0);
+        assert!(outcome.text().contains("luksFormat"), "{shell}");
+    }
+    let outcome = lucarne(&scratch, "man", b"");
+    assert!(
+        outcome.text().contains(".TH lucarne 1"),
+        "{}",
+        outcome.text()
+    );
+    assert_eq!(code(&lucarne(&scratch, "man pages", b"")), 0);
+    for verb in [
+        "encrypt",
+        "decrypt",
+        "read",
+        "write",
+        "luksFormat",
+        "luksDump",
+        "isLuks",
+        "open",
+    ] {
+        let page =
+            fs::read_to_string(scratch.path("pages").join(format!("lucarne-{verb}.1"))).unwrap();
+        assert!(page.contains("Example"), "{verb}");
+    }
+}
+
+#[test]
+fn debug_messages_hold_no_secret() {
+    let scratch = with_volume(b"bytes");
+    let outcome = lucarne(
+        &scratch,
+        "--debug open --test-passphrase volume",
+        b"correct horse",
+    );
+    assert_eq!(code(&outcome), 0);
+    assert!(!outcome.stderr.contains(PASSPHRASE));
+    let outcome = lucarne(
+        &scratch,
+        "--debug open --test-passphrase volume",
+        b"incorrect horse",
+    );
+    assert_eq!(code(&outcome), 2);
+    assert!(!outcome.stderr.contains("incorrect horse"));
+}
+
+/// A terminal with the command on it, and a person who answers.
+struct Conversation {
+    person: fs::File,
+    terminal: PathBuf,
+    child: Child,
+}
+
+impl Conversation {
+    fn begin(scratch: &Scratch, line: &str) -> Option<Self> {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&person).unwrap();
+        unlockpt(&person).unwrap();
+        let name = ptsname(&person, Vec::new()).unwrap();
+        let terminal = PathBuf::from(name.to_str().unwrap());
+        let open = || {
+            let mode = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
+            let file = rustix::fs::open(&terminal, mode, rustix::fs::Mode::empty()).unwrap();
+            Stdio::from(fs::File::from(file))
+        };
+        let child = without_terminal(scratch, line)?
+            .stdin(open())
+            .stdout(open())
+            .stderr(open())
+            .spawn()
+            .unwrap();
+        Some(Self {
+            person: fs::File::from(person),
+            terminal,
+            child,
+        })
+    }
+
+    /// Reads what the terminal shows until it ends in `text`.
+    fn expect(&mut self, text: &str) -> String {
+        let mut shown = String::new();
+        let mut byte = [0];
+        while !shown.ends_with(text) {
+            match self.person.read(&mut byte) {
+                Ok(1) => shown.push(byte[0].into()),
+                _ => panic!("the terminal shows {shown:?}, not {text:?}"),
+            }
+        }
+        shown
+    }
+
+    fn echoes(&self) -> bool {
+        let terminal = fs::File::open(&self.terminal).unwrap();
+        let modes = rustix::termios::tcgetattr(&terminal).unwrap().local_modes;
+        modes.contains(rustix::termios::LocalModes::ECHO)
+    }
+
+    /// Types a line that must not be seen.
+    fn type_secretly(&mut self, line: &str) {
+        assert!(!self.echoes(), "the terminal would show the passphrase");
+        self.person
+            .write_all(format!("{line}\n").as_bytes())
+            .unwrap();
+    }
+
+    /// The exit code, once all that was still shown has been read.
+    fn end(mut self) -> (i32, String) {
+        assert!(self.echoes() || self.child.try_wait().unwrap().is_none());
+        let status = wait(&mut self.child);
+        assert!(self.echoes(), "the terminal stays silent");
+        let mut rest = String::new();
+        // A terminal that nobody holds open any more ends with an error, not with an end.
+        let _ = self.person.read_to_string(&mut rest);
+        (status.code().unwrap(), rest)
+    }
+}
+
+#[test]
+fn a_person_is_asked_again_after_a_wrong_passphrase() {
+    let scratch = with_volume(b"bytes");
+    let Some(mut talk) = Conversation::begin(&scratch, "-v open --test-passphrase volume") else {
+        return;
+    };
+    talk.expect("Enter passphrase for volume: ");
+    talk.type_secretly("incorrect");
+    let shown = talk.expect("Enter passphrase for volume: ");
+    assert!(!shown.contains("incorrect"), "{shown}");
+    talk.type_secretly(PASSPHRASE);
+    talk.expect("Key slot 0 unlocked.");
+    assert_eq!(talk.end().0, 0);
+
+    let line = "open --test-passphrase --tries 2 volume";
+    let Some(mut talk) = Conversation::begin(&scratch, line) else {
+        return;
+    };
+    for _ in 0..2 {
+        talk.expect("Enter passphrase for volume: ");
+        talk.type_secretly("incorrect");
+    }
+    talk.expect("no keyslot accepts this key");
+    assert_eq!(talk.end().0, 2);
+}
+
+#[test]
+fn a_new_passphrase_is_asked_for_twice_after_an_uppercase_yes() {
+    let scratch = Scratch::new();
+    scratch.zeros("device", 20 << 20);
+    let line = format!("luksFormat {} device", CHEAP.join(" "));
+    for (answers, expected) in [
+        (&["yes"][..], 1),
+        (&["YES", "one", "another"], 2),
+        (&["YES", PASSPHRASE, PASSPHRASE], 0),
+    ] {
+        let Some(mut talk) = Conversation::begin(&scratch, &line) else {
+            return;
+        };
+        talk.expect("This will overwrite data on device irrevocably.");
+        talk.expect("Are you sure? (Type 'yes' in capital letters): ");
+        talk.person
+            .write_all(format!("{}\n", answers[0]).as_bytes())
+            .unwrap();
+        for (answer, prompt) in answers[1..]
+            .iter()
+            .zip(["Enter passphrase for device: ", "Verify passphrase: "])
+        {
+            talk.expect(prompt);
+            talk.type_secretly(answer);
+        }
+        assert_eq!(talk.end().0, expected, "{answers:?}");
+        let is_luks = code(&lucarne(&scratch, "isLuks device", b""));
+        assert_eq!(is_luks == 0, expected == 0);
+    }
+    let outcome = lucarne(
+        &scratch,
+        "open --test-passphrase device",
+        PASSPHRASE.as_bytes(),
+    );
+    assert_eq!(code(&outcome), 0);
+}
+
+#[test]
+fn a_prompt_ends_with_its_time_or_a_signal() {
+    let scratch = with_volume(b"bytes");
+    let line = "open --test-passphrase --timeout 1 volume";
+    let Some(mut talk) = Conversation::begin(&scratch, line) else {
+        return;
+    };
+    talk.expect("Enter passphrase for volume: ");
+    talk.expect("--timeout");
+    assert_eq!(talk.end().0, 1);
+}
+
+#[test]
+fn an_existing_out_is_replaced_after_a_yes() {
+    let scratch = with_volume(b"bytes");
+    scratch.file("out", b"old");
+    let line = "decrypt --key-file key volume out";
+    for (answer, expected, content) in [("no", 1, &b"old"[..]), ("YES", 0, b"bytes")] {
+        let Some(mut talk) = Conversation::begin(&scratch, line) else {
+            return;
+        };
+        talk.expect("(Type 'yes' in capital letters): ");
+        talk.person
+            .write_all(format!("{answer}\n").as_bytes())
+            .unwrap();
+        assert_eq!(talk.end().0, expected);
+        assert_eq!(read(&scratch.path("out")), content);
+    }
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap()
+}
