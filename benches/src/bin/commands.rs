@@ -1,0 +1,335 @@
+//! Whole commands against their peers, as ratios in one run.
+//!
+//! ```text
+//! cargo run --release -p lucarne-benches --bin commands -- [--size 4G] [--rounds 5] [--dir DIR]
+//! ```
+//!
+//! Every round runs each command once, in rotating order, on the same random file, so that a slow
+//! minute of the machine slows all of them. The source is in the page cache (as far as it fits), every
+//! result is flushed to disk, and the key derivation costs next to nothing (PBKDF2, 1000 iterations).
+//! Printed are medians, their spread, ratios to `lucarne encrypt`, and the peak memory of each process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+const PASSPHRASE: &str = "not a secret, a benchmark";
+
+struct Arguments {
+    size_bytes: u64,
+    rounds: usize,
+    dir: PathBuf,
+    lucarne: PathBuf,
+}
+
+/// One command line and what must be there before it runs.
+struct Contestant {
+    name: &'static str,
+    prepare: fn(&Workplace),
+    command: fn(&Workplace) -> Command,
+    /// Files to remove afterwards.
+    leaves: &'static [&'static str],
+}
+
+struct Workplace {
+    dir: PathBuf,
+    lucarne: PathBuf,
+    size_bytes: u64,
+}
+
+struct Outcome {
+    seconds: Vec<f64>,
+    peak_kib: u64,
+}
+
+const KDF: [&str; 5] = [
+    "-q",
+    "--pbkdf",
+    "pbkdf2",
+    "--pbkdf-force-iterations",
+    "1000",
+];
+
+const CONTESTANTS: &[Contestant] = &[
+    Contestant {
+        name: "lucarne encrypt",
+        prepare: |_| {},
+        command: |place| place.lucarne(&["encrypt", "-d", "key", "source", "out"]),
+        leaves: &["out"],
+    },
+    Contestant {
+        name: "lucarne decrypt",
+        prepare: |_| {},
+        command: |place| {
+            let mut command = Command::new(&place.lucarne);
+            command.args(["decrypt", "-q", "-d", "key", "volume", "out"]);
+            command
+        },
+        leaves: &["out"],
+    },
+    Contestant {
+        name: "cp, sync",
+        prepare: |_| {},
+        command: |_| shell("cp source out && sync out"),
+        leaves: &["out"],
+    },
+    Contestant {
+        name: "dd bs=4M oflag=direct conv=fsync",
+        prepare: |_| {},
+        command: |_| shell("dd if=source of=out bs=4M oflag=direct conv=fsync status=none"),
+        leaves: &["out"],
+    },
+    Contestant {
+        name: "cryptsetup reencrypt --encrypt",
+        prepare: |place| {
+            fs::copy(place.dir.join("source"), place.dir.join("inplace"))
+                .expect("copy of the source");
+            run_to_end(&mut shell("sync inplace"), &place.dir);
+        },
+        command: |_| {
+            let mut command = Command::new("cryptsetup");
+            command.args([
+                "reencrypt",
+                "--encrypt",
+                "--type",
+                "luks2",
+                "--header",
+                "header",
+            ]);
+            command
+                .args(KDF)
+                .args(["--sector-size", "4096", "-d", "key", "inplace"]);
+            command
+        },
+        leaves: &["inplace", "header"],
+    },
+    Contestant {
+        name: "qemu-img convert to LUKS1",
+        prepare: |_| {},
+        command: |_| {
+            shell(
+                "qemu-img convert -f raw -O luks --object secret,id=s,file=key \
+                 -o key-secret=s,iter-time=10 source out && sync out",
+            )
+        },
+        leaves: &["out"],
+    },
+];
+
+impl Workplace {
+    fn lucarne(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.lucarne);
+        command.arg(arguments[0]).args(KDF).args(&arguments[1..]);
+        command
+    }
+}
+
+fn shell(line: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", line]);
+    command
+}
+
+fn main() -> ExitCode {
+    let arguments = match parse(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            report(&format!("commands: {message}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let dir = arguments
+        .dir
+        .join(format!("lucarne-commands-{}", std::process::id()));
+    fs::create_dir_all(&dir).expect("a folder to work in");
+    let place = Workplace {
+        dir: dir.clone(),
+        lucarne: fs::canonicalize(&arguments.lucarne)
+            .expect("the lucarne binary: build it with cargo build --release"),
+        size_bytes: arguments.size_bytes,
+    };
+    let outcomes = compare(&place, arguments.rounds);
+    print_table(&place, &outcomes);
+    fs::remove_dir_all(&dir).expect("the folder removed");
+    ExitCode::SUCCESS
+}
+
+fn compare(place: &Workplace, rounds: usize) -> Vec<(&'static str, Outcome)> {
+    fs::write(place.dir.join("key"), PASSPHRASE).expect("key file");
+    let blocks = place.size_bytes >> 20;
+    let noise = format!(
+        "head -c {} /dev/urandom > source && sync source",
+        blocks << 20
+    );
+    run_to_end(&mut shell(&noise), &place.dir);
+    run_to_end(
+        &mut place.lucarne(&["encrypt", "-d", "key", "source", "volume"]),
+        &place.dir,
+    );
+
+    let present: Vec<&Contestant> = CONTESTANTS
+        .iter()
+        .filter(|contestant| {
+            is_installed((contestant.command)(place).get_program().to_str())
+                && peer_of(contestant.name)
+        })
+        .collect();
+    let mut outcomes: Vec<_> = present
+        .iter()
+        .map(|contestant| {
+            let outcome = Outcome {
+                seconds: Vec::new(),
+                peak_kib: 0,
+            };
+            (contestant.name, outcome)
+        })
+        .collect();
+    for round in 0..rounds {
+        for turn in 0..present.len() {
+            let index = (turn + round) % present.len();
+            let contestant = present[index];
+            (contestant.prepare)(place);
+            warm(&place.dir.join("source"));
+            let (elapsed, peak_kib) = timed(&mut (contestant.command)(place), &place.dir);
+            outcomes[index].1.seconds.push(elapsed.as_secs_f64());
+            outcomes[index].1.peak_kib = outcomes[index].1.peak_kib.max(peak_kib);
+            for file in contestant.leaves {
+                // What a failed command did not make cannot be removed.
+                let _ = fs::remove_file(place.dir.join(file));
+            }
+        }
+    }
+    outcomes
+}
+
+fn is_installed(program: Option<&str>) -> bool {
+    program.is_some_and(|program| {
+        Path::new(program).is_absolute()
+            || std::env::var_os("PATH").is_some_and(|path| {
+                std::env::split_paths(&path).any(|dir| dir.join(program).exists())
+            })
+    })
+}
+
+fn peer_of(name: &str) -> bool {
+    name != "qemu-img convert to LUKS1" || is_installed(Some("qemu-img"))
+}
+
+/// Brings the file into the page cache, as far as it fits.
+fn warm(path: &Path) {
+    let mut file = fs::File::open(path).expect("the source");
+    std::io::copy(&mut file, &mut std::io::sink()).expect("the source read");
+}
+
+fn run_to_end(command: &mut Command, dir: &Path) {
+    let status = command.current_dir(dir).stdin(Stdio::null()).status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "{command:?} failed"
+    );
+}
+
+/// How long the command took, and the most memory it held (polled).
+fn timed(command: &mut Command, dir: &Path) -> (Duration, u64) {
+    let start = Instant::now();
+    let mut child = command
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let status_file = format!("/proc/{}/status", child.id());
+    let mut peak_kib = 0;
+    loop {
+        if let Some(status) = child.try_wait().expect("the child's status") {
+            let elapsed = start.elapsed();
+            assert!(status.success(), "{command:?}: {status}");
+            return (elapsed, peak_kib);
+        }
+        peak_kib = peak_kib.max(high_water_kib(&status_file));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn high_water_kib(status_file: &str) -> u64 {
+    let status = fs::read_to_string(status_file).unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0)
+}
+
+fn print_table(place: &Workplace, outcomes: &[(&str, Outcome)]) {
+    let reference = median(&outcomes[0].1.seconds);
+    let mib = place.size_bytes as f64 / f64::from(1 << 20);
+    report(
+        "| command | median MiB/s | fastest to slowest, s | time of lucarne encrypt / its time | peak MiB |",
+    );
+    report("|---|---|---|---|---|");
+    for (name, outcome) in outcomes {
+        let middle = median(&outcome.seconds);
+        let fastest = outcome
+            .seconds
+            .iter()
+            .copied()
+            .fold(f64::INFINITY, f64::min);
+        let slowest = outcome.seconds.iter().copied().fold(0.0, f64::max);
+        report(&format!(
+            "| {name} | {:.0} | {fastest:.2} to {slowest:.2} | {:.2} | {} |",
+            mib / middle,
+            reference / middle,
+            outcome.peak_kib >> 10,
+        ));
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, String> {
+    let mut parsed = Arguments {
+        size_bytes: 4 << 30,
+        rounds: 5,
+        dir: std::env::temp_dir(),
+        lucarne: PathBuf::from("target/release/lucarne"),
+    };
+    while let Some(option) = arguments.next() {
+        let value = arguments
+            .next()
+            .ok_or_else(|| format!("{option} needs a value"))?;
+        match option.as_str() {
+            "--size" => {
+                let gib = value
+                    .strip_suffix('G')
+                    .and_then(|number| number.parse::<u64>().ok());
+                let mib = value
+                    .strip_suffix('M')
+                    .and_then(|number| number.parse::<u64>().ok());
+                parsed.size_bytes = match (gib, mib) {
+                    (Some(gib), _) => gib << 30,
+                    (_, Some(mib)) => mib << 20,
+                    _ => return Err(format!("--size {value} is not a number and M or G")),
+                };
+            }
+            "--rounds" => {
+                parsed.rounds = value
+                    .parse()
+                    .map_err(|_| format!("--rounds {value} is not a number"))?
+            }
+            "--dir" => parsed.dir = value.into(),
+            "--lucarne" => parsed.lucarne = value.into(),
+            _ => return Err(format!("unknown option {option}")),
+        }
+    }
+    Ok(parsed)
+}
+
+#[allow(clippy::print_stdout, reason = "this is a command")]
+fn report(line: &str) {
+    println!("{line}");
+}
