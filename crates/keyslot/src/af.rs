@@ -53,7 +53,7 @@ pub fn merge(hash: Hash, key_len: usize, material: &[u8]) -> Result<SecretBytes,
 /// Far more than any cipher takes, and little enough for its stripes to be counted in 32 bits.
 const MAX_KEY_LEN: usize = 1 << 20;
 
-fn check_key_len(key_len: usize) -> Result<(), Error> {
+pub(crate) fn check_key_len(key_len: usize) -> Result<(), Error> {
     if (1..=MAX_KEY_LEN).contains(&key_len) {
         return Ok(());
     }
@@ -80,5 +80,79 @@ fn diffuse_stripes(hash: Hash, stripes: &[u8], state: &mut SecretBytes) {
             hash.digest([&counter.to_be_bytes(), block], out);
         }
         std::mem::swap(state, &mut diffused);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// One diffusion by the specification's words, independent of the loop above.
+    fn diffused(hash: Hash, stripe: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (counter, block) in stripe.chunks(hash.output_len()).enumerate() {
+            let mut whole = vec![0; hash.output_len()];
+            hash.digest([&(counter as u32).to_be_bytes(), block], &mut whole);
+            out.extend(&whole[..block.len()]);
+        }
+        out
+    }
+
+    #[test]
+    fn the_key_is_the_last_stripe_xor_the_diffused_others() {
+        let hash = Hash::Sha1;
+        let material: Vec<u8> = (0..STRIPES * 32).map(|i| (i * i / 7) as u8).collect();
+        let mut state = vec![0; 32];
+        for stripe in material[..(STRIPES - 1) * 32].chunks(32) {
+            let mixed: Vec<u8> = state.iter().zip(stripe).map(|(a, b)| a ^ b).collect();
+            state = diffused(hash, &mixed);
+        }
+        let last = &material[(STRIPES - 1) * 32..];
+        let expected: Vec<u8> = state.iter().zip(last).map(|(a, b)| a ^ b).collect();
+        assert_eq!(merge(hash, 32, &material).unwrap().to_vec(), expected);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+
+        #[test]
+        fn merge_undoes_split(
+            hash in proptest::sample::select(Hash::ALL),
+            key in proptest::collection::vec(any::<u8>(), 1..100),
+            spare in 0..600_usize,
+        ) {
+            let split = split(hash, &key).unwrap();
+            prop_assert_eq!(split.len(), key.len() * STRIPES);
+            let mut material = split.to_vec();
+            material.resize(split.len() + spare, 0xff);
+            prop_assert_eq!(merge(hash, key.len(), &material).unwrap().to_vec(), key.clone());
+            // Any stripe is needed.
+            let at = spare * 13 % split.len();
+            material[at] ^= 1;
+            prop_assert_ne!(merge(hash, key.len(), &material).unwrap().to_vec(), key);
+        }
+    }
+
+    #[test]
+    fn too_little_material_and_absurd_keys_are_errors() {
+        assert!(matches!(
+            merge(Hash::Sha256, 64, &[0; 255_999]),
+            Err(Error::AreaTooShort {
+                needed_bytes: 256_000,
+                available_bytes: 255_999
+            }),
+        ));
+        for key_len in [0, MAX_KEY_LEN + 1, usize::MAX] {
+            assert!(matches!(
+                merge(Hash::Sha256, key_len, &[]),
+                Err(Error::Parameter { .. })
+            ));
+        }
+        assert!(matches!(
+            split(Hash::Sha256, &[]),
+            Err(Error::Parameter { .. })
+        ));
     }
 }

@@ -46,6 +46,7 @@ pub fn open_keyslot(
     let area_key_len = usize::try_from(keyslot.area.key_size).unwrap_or(usize::MAX);
     // Refuses the cipher and its key's length before the key derivation is paid for.
     spec.check_key_len(area_key_len)?;
+    af::check_key_len(usize::try_from(keyslot.key_size).unwrap_or(usize::MAX))?;
     let material_len = material_len(u64::from(keyslot.key_size));
     let material = usize::try_from(material_len)
         .ok()
