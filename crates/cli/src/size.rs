@@ -56,12 +56,28 @@ pub(crate) fn number_u32(text: &str) -> Result<u32, String> {
     u32::try_from(number(text)?).map_err(|_| format!("more than {}", u32::MAX))
 }
 
-/// A key length: given in bits, returned in bytes.
+/// A key length: given in bits, returned in bytes. 0 stands for the default.
 pub(crate) fn key_bits(text: &str) -> Result<u32, String> {
     match number_u32(text)? {
-        0 => Err("a key has at least 8 bits".into()),
         bits if bits % 8 != 0 => Err("key size must be a multiple of 8 bits".into()),
         bits => Ok(bits / 8),
+    }
+}
+
+/// A key length without a default.
+pub(crate) fn some_key_bits(text: &str) -> Result<u32, String> {
+    match key_bits(text)? {
+        0 => Err("a key has at least 8 bits".into()),
+        bytes => Ok(bytes),
+    }
+}
+
+/// The memory that a key derivation may take, in KiB.
+pub(crate) fn pbkdf_memory(text: &str) -> Result<u32, String> {
+    const LIMIT: u32 = 4 << 20;
+    match number_u32(text)? {
+        kib if kib > LIMIT => Err(format!("more than {LIMIT} KiB")),
+        kib => Ok(kib),
     }
 }
 
@@ -164,7 +180,10 @@ mod tests {
     fn limits_are_named() {
         assert_eq!(key_bits("512"), Ok(64));
         assert!(key_bits("100").is_err());
-        assert!(key_bits("0").is_err());
+        assert_eq!(key_bits("0"), Ok(0));
+        assert!(some_key_bits("0").is_err());
+        assert_eq!(pbkdf_memory("4194304"), Ok(4_194_304));
+        assert!(pbkdf_memory("4194305").is_err());
         assert_eq!(sectors("8"), Ok(4096));
         assert!(sectors("36028797018963968").is_err());
         assert_eq!(keyslot("31"), Ok(31));

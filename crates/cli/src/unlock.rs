@@ -33,6 +33,8 @@ impl Unlocking<'_> {
         opened: &'o Opened,
         report: &Report,
     ) -> anyhow::Result<Volume<&'o FileStorage>> {
+        // What is no volume is said before a passphrase is asked for.
+        let header = self.read_header(opened.header())?;
         let options = || {
             let options = OpenOptions::default().limits(self.args.limits.to_limits());
             match &opened.detached_header {
@@ -43,13 +45,12 @@ impl Unlocking<'_> {
         if report.is_verbose() {
             // Opening says nothing about the keyslot, so it is unlocked first, at the price of
             // checking the digest twice.
-            let header = self.read_header(opened.header())?;
             let unlocked = self.key(&header, opened.header(), false, report)?;
             return options()
                 .open(&opened.data, Secret::VolumeKey(&unlocked.volume_key))
                 .with_context(|| shown(self.device));
         }
-        self.with_secret(|secret| {
+        self.with_secret(&header, |secret| {
             let options = match (secret, self.args.key_slot) {
                 (Secret::Passphrase(_), Some(keyslot)) => options().keyslot(keyslot),
                 _ => options(),
@@ -71,8 +72,9 @@ impl Unlocking<'_> {
             allow_unbound,
             limits: self.args.limits.to_limits(),
         };
-        let unlocked =
-            self.with_secret(|secret| lucarne::unlock(header, storage, secret, &options))?;
+        let unlocked = self.with_secret(header, |secret| {
+            lucarne::unlock(header, storage, secret, &options)
+        })?;
         if let Some(keyslot) = unlocked.keyslot {
             report.say(&format!("Key slot {keyslot} unlocked."));
         }
@@ -84,9 +86,13 @@ impl Unlocking<'_> {
         read_header(header, storage)
     }
 
-    fn with_secret<T>(&self, try_it: impl Fn(Secret<'_>) -> Result<T, Error>) -> anyhow::Result<T> {
+    fn with_secret<T>(
+        &self,
+        header: &Header,
+        try_it: impl Fn(Secret<'_>) -> Result<T, Error>,
+    ) -> anyhow::Result<T> {
         if let Some(path) = self.volume_key_file {
-            let key = keyfile::read_volume_key(path, None)?;
+            let key = keyfile::read_volume_key(path, volume_key_len(header))?;
             return try_it(Secret::VolumeKey(&key)).with_context(|| shown(self.device));
         }
         let source = Source::new(&self.args.key, self.device, self.stdin);
@@ -105,6 +111,14 @@ impl Unlocking<'_> {
         }
         Err(anyhow::Error::new(Error::WrongKey).context(shown(self.device)))
     }
+}
+
+/// How long the key of the first segment is, as its keyslots say; nobody says it if there are none.
+fn volume_key_len(header: &Header) -> Option<usize> {
+    let metadata = header.metadata();
+    let (_, digest) = metadata.digest_of_segment(0)?;
+    let keyslot = metadata.keyslots().get(digest.keyslots.first()?)?;
+    usize::try_from(keyslot.key_size()).ok()
 }
 
 /// Reads and judges a header.

@@ -125,26 +125,61 @@ fn a_key_file_may_be_8_mib_long_and_no_longer() {
 }
 
 #[test]
-fn an_empty_passphrase_is_made_only_when_asked_for() {
+fn encrypt_takes_an_empty_passphrase_only_when_told_to() {
     let scratch = Scratch::new();
+    scratch.file("plain", b"bytes");
     scratch.zeros("device", 20 << 20);
-    let line = format!("luksFormat {} device", CHEAP.join(" "));
+    let cheap = CHEAP.join(" ");
+    let line = format!("encrypt {cheap} plain volume");
     let outcome = lucarne(&scratch, &line, b"\n");
     assert_eq!(code(&outcome), 2);
-    assert!(
-        outcome.stderr.contains("--force-password"),
-        "{}",
-        outcome.stderr
-    );
-    assert_eq!(
-        code(&lucarne(&scratch, "isLuks device", b"")),
-        1,
-        "nothing was written"
-    );
-    let outcome = lucarne(&scratch, &format!("{line} --force-password"), b"\n");
-    assert_eq!(code(&outcome), 0, "{}", outcome.stderr);
-    let outcome = lucarne(&scratch, "open --test-passphrase device", b"\n");
-    assert_eq!(code(&outcome), 0, "{}", outcome.stderr);
+    let advice = outcome.stderr.contains("--force-password");
+    assert!(advice, "{}", outcome.stderr);
+    assert!(!scratch.path("volume").exists());
+    for line in [
+        format!("{line} --force-password"),
+        // As cryptsetup does.
+        format!("luksFormat {cheap} device"),
+        "open --test-passphrase device".to_owned(),
+        "open --test-passphrase volume".to_owned(),
+    ] {
+        let outcome = lucarne(&scratch, &line, b"\n");
+        assert_eq!(code(&outcome), 0, "{line}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_file_is_never_written_over_while_it_is_read() {
+    let scratch = with_volume(b"bytes");
+    fs::hard_link(scratch.path("plain"), scratch.path("link")).unwrap();
+    for line in [
+        "encrypt -q --key-file key plain plain",
+        "encrypt -q --key-file key plain link",
+        "decrypt -q --key-file key volume ./volume",
+    ] {
+        let outcome = lucarne(&scratch, line, b"");
+        assert_eq!(code(&outcome), 5, "{line}");
+        assert!(outcome.stderr.contains("same file"), "{}", outcome.stderr);
+    }
+    assert_eq!(read(&scratch.path("plain")), b"bytes");
+}
+
+#[test]
+fn what_is_no_volume_is_said_before_a_passphrase_is_asked_for() {
+    let scratch = with_volume(b"bytes");
+    for line in [
+        "decrypt plain out",
+        "read plain",
+        "open --test-passphrase plain",
+    ] {
+        let Some(talk) = Conversation::begin(&scratch, line) else {
+            return;
+        };
+        let (code, shown) = talk.end();
+        assert_eq!(code, 1);
+        assert!(shown.contains("plain: not a LUKS volume"), "{shown}");
+        assert!(!shown.contains("Enter passphrase"), "{shown}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub(crate) struct FormatArgs {
     #[command(flatten)]
     pub(crate) key: KeyFileArgs,
 
-    /// Allow an empty passphrase
+    /// Take the passphrase as it is; encrypt refuses an empty one without this
     #[arg(long, help_heading = "Passphrase")]
     pub(crate) force_password: bool,
 
@@ -79,7 +79,7 @@ pub(crate) struct FormatArgs {
     pub(crate) hash: Option<String>,
 
     /// The key derivation: argon2id, argon2i or pbkdf2
-    #[arg(long, value_name = "PBKDF", value_parser = ["argon2id", "argon2i", "pbkdf2"], help_heading = "Keyslot")]
+    #[arg(long, value_name = "PBKDF", value_parser = ["argon2id", "argon2i", "pbkdf2"], hide_possible_values = true, help_heading = "Keyslot")]
     pub(crate) pbkdf: Option<String>,
 
     /// The time that the key derivation may take, in milliseconds [default: 2000]
@@ -91,7 +91,7 @@ pub(crate) struct FormatArgs {
     pub(crate) pbkdf_force_iterations: Option<u32>,
 
     /// The most memory that Argon2 may take [default: 1048576, or half of what there is]
-    #[arg(long, value_name = "KIB", value_parser = size::number_u32, help_heading = "Keyslot")]
+    #[arg(long, value_name = "KIB", value_parser = size::pbkdf_memory, help_heading = "Keyslot")]
     pub(crate) pbkdf_memory: Option<u32>,
 
     /// The most lanes that Argon2 may have [default: 4, or the number of processors]
@@ -108,7 +108,7 @@ pub(crate) struct FormatArgs {
     pub(crate) keyslot_cipher: Option<String>,
 
     /// The key length of the keyslot's area in bits
-    #[arg(long, value_name = "BITS", value_parser = size::key_bits, requires = "keyslot_cipher", help_heading = "Keyslot")]
+    #[arg(long, value_name = "BITS", value_parser = size::some_key_bits, requires = "keyslot_cipher", help_heading = "Keyslot")]
     pub(crate) keyslot_key_size: Option<u32>,
 
     /// Accepted: keys come from getrandom(2), the generator behind /dev/random and /dev/urandom

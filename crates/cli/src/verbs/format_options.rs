@@ -20,7 +20,7 @@ pub(super) fn translate(args: &FormatArgs) -> anyhow::Result<FormatOptions> {
             _ => KEY_LEN,
         };
     }
-    if let Some(bytes) = args.key_size {
+    if let Some(bytes) = args.key_size.filter(|&bytes| bytes != 0) {
         options.key_len = len("--key-size", bytes)?;
     }
     if let Some(path) = &args.volume_key_file {
