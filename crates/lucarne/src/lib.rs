@@ -40,8 +40,8 @@ mod unlock;
 mod volume;
 
 pub use bulk::{
-    Control, DecryptOptions, Destination, EncryptOptions, Encrypted, Output, Parallelism, Replace,
-    Source, decrypt, encrypt,
+    Control, DecryptOptions, Decrypted, Destination, EncryptOptions, Encrypted, Output,
+    Parallelism, Replace, Source, decrypt, encrypt,
 };
 pub use create::{FormatOptions, Formatted, format};
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};

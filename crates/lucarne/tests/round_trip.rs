@@ -8,7 +8,8 @@ use std::num::NonZeroUsize;
 use lucarne::{
     Access, Control, DecryptOptions, Destination, EncryptOptions, Encrypted, Error, FileStorage,
     FormatOptions, KdfKind, KdfRequest, LengthToken, MemoryStorage, OpenOptions, Parallelism,
-    Secret, SectorSize, Source, Storage, Volume, decrypt, encrypt, luks2::SegmentSize, read_header,
+    Secret, SecretBytes, SectorSize, Source, Storage, UnlockOptions, Volume, decrypt, encrypt,
+    luks2::SegmentSize, read_header, unlock,
 };
 
 const PASSPHRASE: &[u8] = b"an example";
@@ -47,13 +48,21 @@ fn opened<S: Storage>(image: S) -> Volume<S> {
     Volume::open(image, Secret::Passphrase(PASSPHRASE)).unwrap()
 }
 
+fn volume_key(image: &dyn Storage) -> SecretBytes {
+    let header = read_header(image).unwrap().header;
+    let secret = Secret::Passphrase(PASSPHRASE);
+    unlock(&header, image, secret, &UnlockOptions::default())
+        .unwrap()
+        .volume_key
+}
+
 fn decrypted<S: Storage>(volume: &Volume<S>, whole: bool) -> Vec<u8> {
     let options = DecryptOptions {
         whole,
         ..DecryptOptions::default()
     };
     let (file, mut stream) = (MemoryStorage::default(), Vec::new());
-    let len = decrypt(
+    let made = decrypt(
         volume,
         Destination::Storage(&file),
         &options,
@@ -68,7 +77,7 @@ fn decrypted<S: Storage>(volume: &Volume<S>, whole: bool) -> Vec<u8> {
     )
     .unwrap();
     let file = file.into_bytes();
-    assert_eq!(len, file.len() as u64);
+    assert_eq!(made.plaintext_len, file.len() as u64);
     assert!(file == stream, "file and stream differ");
     file
 }
@@ -150,7 +159,7 @@ fn every_sector_and_key_size_works() {
                 &options,
             );
             let volume = opened(image);
-            assert_eq!(volume.volume_key().len(), key_len);
+            assert_eq!(volume_key(volume.storage()).len(), key_len);
             assert!(decrypted(&volume, false) == plain);
         }
     }
@@ -171,6 +180,13 @@ fn the_recorded_length_holds_only_while_the_rest_is_zeros() {
     );
     volume.write_at(&[1], 8191).unwrap();
     assert_eq!(decrypted(&volume, false).len(), 8192);
+    let made = decrypt(
+        &volume,
+        Destination::Stream(&mut Vec::new()),
+        &DecryptOptions::default(),
+        &Control::default(),
+    );
+    assert_eq!(made.unwrap().outdated_len, Some(5000));
     volume.write_at(&[0], 8191).unwrap();
     assert_eq!(decrypted(&volume, false).len(), 5000);
 }
@@ -353,11 +369,11 @@ fn the_volume_key_opens_too_and_another_does_not() {
         &image,
         &options(),
     );
-    let key = opened(&image).volume_key().to_vec();
+    let key = volume_key(&image);
     let volume = Volume::open(&image, Secret::VolumeKey(&key)).unwrap();
     assert!(decrypted(&volume, false) == plain);
 
-    let mut wrong = key.clone();
+    let mut wrong = key.to_vec();
     wrong[63] ^= 1;
     for refused in [&wrong[..], &key[..32], &[&key[..], &[0]].concat(), &[]] {
         let error = Volume::open(&image, Secret::VolumeKey(refused)).unwrap_err();

@@ -19,7 +19,18 @@ pub struct DecryptOptions<'a> {
     pub parallelism: Parallelism<'a>,
 }
 
-/// Writes the plaintext of `volume` to `destination` and gives its length in bytes.
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Decrypted {
+    /// Bytes of plaintext.
+    pub plaintext_len: u64,
+    /// The length that the `lucarne-length` token records, if it no longer holds: bytes past it have been
+    /// written since, so all of the volume was given.
+    pub outdated_len: Option<u64>,
+}
+
+/// Writes the plaintext of `volume` to `destination`.
 ///
 /// The length that the `lucarne-length` token records is honoured while all bytes past it are zeros.
 /// Sectors that were never written (sparse volumes) become holes where the destination can have them.
@@ -33,8 +44,9 @@ pub fn decrypt<S: Storage>(
     destination: Destination<'_>,
     options: &DecryptOptions<'_>,
     control: &Control,
-) -> Result<u64, Error> {
-    let len = plaintext_len(volume, options.whole)?;
+) -> Result<Decrypted, Error> {
+    let decrypted = plaintext_len(volume, options.whole)?;
+    let len = decrypted.plaintext_len;
     control.set_total_bytes(len);
     match destination {
         Destination::Stream(stream) => {
@@ -51,7 +63,7 @@ pub fn decrypt<S: Storage>(
             decrypt_to_storage(volume, storage, len, options.parallelism, control)?;
         }
     }
-    Ok(len)
+    Ok(decrypted)
 }
 
 fn decrypt_to_storage<S: Storage>(
@@ -111,18 +123,17 @@ fn prepare_length(
     })
 }
 
-fn plaintext_len<S: Storage>(volume: &Volume<S>, whole: bool) -> Result<u64, Error> {
-    let recorded = volume.length_token().and_then(|token| token.length);
-    match recorded {
-        Some(len) if !whole && len <= volume.len() && volume.is_zero_from(len)? => Ok(len),
-        Some(len) if !whole => {
-            tracing::warn!(
-                recorded_bytes = len,
-                volume_bytes = volume.len(),
-                "the recorded length no longer holds: bytes past it have been written"
-            );
-            Ok(volume.len())
-        }
-        _ => Ok(volume.len()),
-    }
+fn plaintext_len<S: Storage>(volume: &Volume<S>, whole: bool) -> Result<Decrypted, Error> {
+    let recorded = volume
+        .length_token()
+        .and_then(|token| token.length)
+        .filter(|_| !whole);
+    let holds = match recorded {
+        Some(len) => len <= volume.len() && volume.is_zero_from(len)?,
+        None => false,
+    };
+    Ok(Decrypted {
+        plaintext_len: recorded.filter(|_| holds).unwrap_or(volume.len()),
+        outdated_len: recorded.filter(|_| !holds),
+    })
 }

@@ -6,7 +6,7 @@ mod extents;
 mod output;
 mod pipeline;
 
-pub use decrypt::{DecryptOptions, decrypt};
+pub use decrypt::{DecryptOptions, Decrypted, decrypt};
 pub use encrypt::{EncryptOptions, Encrypted, encrypt};
 pub use output::{Output, Replace};
 pub use pipeline::{Control, Parallelism};

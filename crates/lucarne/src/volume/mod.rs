@@ -6,7 +6,6 @@ mod open;
 pub use cursor::VolumeCursor;
 pub use open::OpenOptions;
 
-use lucarne_secret::SecretBytes;
 use lucarne_storage::Storage;
 
 use crate::error::flushing;
@@ -36,7 +35,7 @@ pub struct Volume<S> {
     data: S,
     map: SectorMap,
     length: Option<LengthToken>,
-    volume_key: SecretBytes,
+    keyslot: Option<u32>,
 }
 
 impl<S> std::fmt::Debug for Volume<S> {
@@ -85,9 +84,9 @@ impl<S: Storage> Volume<S> {
         self.length
     }
 
-    /// The volume key, for those who must hand it on.
-    pub fn volume_key(&self) -> &SecretBytes {
-        &self.volume_key
+    /// The keyslot that the passphrase opened; `None` if the volume key was given.
+    pub fn keyslot(&self) -> Option<u32> {
+        self.keyslot
     }
 
     /// Fills `buf` with the plaintext from byte `offset` on.

@@ -5,13 +5,12 @@ use std::ops::Range;
 use lucarne_cipher::{CipherSpec, DataUnit, SectorCipher};
 use lucarne_format::luks2::{CryptSegment, Header, Segment, SegmentSize};
 use lucarne_keyslot::CostLimits;
-use lucarne_secret::SecretBytes;
 use lucarne_storage::Storage;
 
 use crate::error::measuring;
 use crate::length_token::LengthToken;
 use crate::sector_map::SectorMap;
-use crate::unlock::{UnlockOptions, unlock};
+use crate::unlock::{UnlockOptions, Unlocked, unlock};
 use crate::{Error, Secret, Volume, read_header};
 
 /// How a volume is opened.
@@ -78,21 +77,21 @@ impl<'a> OpenOptions<'a> {
         let segment = activatable_segment(&header)?;
         data_range(segment, &data)?;
         let unlocked = unlock(&header, header_storage, secret, &self.unlock)?;
-        open_with_key(&header, data, unlocked.volume_key)
+        open_unlocked(&header, data, &unlocked)
     }
 }
 
 /// The plaintext of the header's segment under a key that a digest has recognised.
-pub(crate) fn open_with_key<S: Storage>(
+fn open_unlocked<S: Storage>(
     header: &Header,
     data: S,
-    volume_key: SecretBytes,
+    unlocked: &Unlocked,
 ) -> Result<Volume<S>, Error> {
     let segment = activatable_segment(header)?;
     let range = data_range(segment, &data)?;
     let spec: CipherSpec = segment.encryption.parse()?;
     let sector_size = DataUnit::try_from(segment.sector_size)?;
-    let cipher = SectorCipher::new_for_existing(&spec, &volume_key, sector_size)?;
+    let cipher = SectorCipher::new_for_existing(&spec, &unlocked.volume_key, sector_size)?;
     let length = LengthToken::find(header.metadata());
     let map = SectorMap::new(
         cipher,
@@ -105,7 +104,7 @@ pub(crate) fn open_with_key<S: Storage>(
         data,
         map,
         length,
-        volume_key,
+        keyslot: unlocked.keyslot,
     })
 }
 
