@@ -28,7 +28,11 @@ fn every_image_of_testdata_has_the_outcome_it_tells() {
             Expect::WrongKey | Expect::Refused => is_refused(vector, &unpacked, &scratch, findings),
         }
         takes_each_key(vector, &unpacked, &scratch, findings);
-        findings.equal(&format!("{}: image after reading", vector.name), &hashes(&unpacked), &before);
+        findings.equal(
+            &format!("{}: image after reading", vector.name),
+            &hashes(&unpacked),
+            &before,
+        );
     });
 }
 
@@ -40,14 +44,19 @@ fn opens(vector: &Vector, unpacked: &Unpacked, scratch: &Scratch, findings: &mut
     let by_key = key_words(vector, unpacked);
 
     let outcome = run("decrypt", &by_key, unpacked, &[plaintext.clone().into()]);
-    findings.check(outcome.code == Some(0), || format!("{name}: decrypt: {outcome:?}"));
+    findings.check(outcome.code == Some(0), || {
+        format!("{name}: decrypt: {outcome:?}")
+    });
     compare_file(name, "decrypt", &plaintext, &payload, findings);
 
     let mut words = by_key.clone();
     words.extend(words!["--offset", "5", "--length", "1000"]);
     let outcome = run("read", &words, unpacked, &[]);
     findings.check(outcome.stdout == payload[5..1005], || {
-        format!("{name}: read --offset 5 --length 1000: {:?} {}", outcome.code, outcome.stderr)
+        format!(
+            "{name}: read --offset 5 --length 1000: {:?} {}",
+            outcome.code, outcome.stderr
+        )
     });
 
     if let Some(volume_key) = vector.volume_key() {
@@ -55,7 +64,10 @@ fn opens(vector: &Vector, unpacked: &Unpacked, scratch: &Scratch, findings: &mut
         let words = words!["--volume-key-file", volume_key_file];
         let outcome = run("decrypt", &words, unpacked, &["-".into()]);
         findings.check(outcome.stdout == payload, || {
-            format!("{name}: decrypt by the volume key: {:?} {}", outcome.code, outcome.stderr)
+            format!(
+                "{name}: decrypt by the volume key: {:?} {}",
+                outcome.code, outcome.stderr
+            )
         });
     }
 }
@@ -66,38 +78,69 @@ fn is_refused(vector: &Vector, unpacked: &Unpacked, scratch: &Scratch, findings:
     let plaintext = scratch.path("plaintext");
     let words = key_words(vector, unpacked);
     let outcome = run("decrypt", &words, unpacked, &[plaintext.clone().into()]);
-    findings.equal(&format!("{name}: decrypt's exit code ({})", outcome.stderr.trim()), &outcome.code, &Some(vector.exit()));
-    findings.check(!plaintext.exists(), || format!("{name}: decrypt left an OUT"));
+    findings.equal(
+        &format!("{name}: decrypt's exit code ({})", outcome.stderr.trim()),
+        &outcome.code,
+        &Some(vector.exit()),
+    );
+    findings.check(!plaintext.exists(), || {
+        format!("{name}: decrypt left an OUT")
+    });
     one_line(name, &outcome, findings);
     let message = vector.field("message").unwrap_or_default();
     findings.check(outcome.stderr.contains(message), || {
-        format!("{name}: the error does not name {message}: {}", outcome.stderr.trim())
+        format!(
+            "{name}: the error does not name {message}: {}",
+            outcome.stderr.trim()
+        )
     });
 }
 
 /// `open --test-passphrase` answers for every key of the description, and for a wrong one.
-fn takes_each_key(vector: &Vector, unpacked: &Unpacked, scratch: &Scratch, findings: &mut Findings) {
+fn takes_each_key(
+    vector: &Vector,
+    unpacked: &Unpacked,
+    scratch: &Scratch,
+    findings: &mut Findings,
+) {
     let name = &vector.name;
     let mut check = |what: &str, words: &[OsString], expected: i32| {
         let mut words = words.to_vec();
         words.push("--test-passphrase".into());
         let outcome = run("open", &words, unpacked, &[]);
         findings.check(outcome.code == Some(expected), || {
-            format!("{name}: {what}: expected {expected}, got {:?}: {}", outcome.code, outcome.stderr.trim())
+            format!(
+                "{name}: {what}: expected {expected}, got {:?}: {}",
+                outcome.code,
+                outcome.stderr.trim()
+            )
         });
     };
-    let code = vector.number("test-passphrase").map_or(vector.exit(), |code| code.try_into().unwrap());
+    let code = vector
+        .number("test-passphrase")
+        .map_or(vector.exit(), |code| code.try_into().unwrap());
     check("the key", &key_words(vector, unpacked), code);
     if let Some(keyslot) = vector.field("keyslot") {
         let mut words = key_words(vector, unpacked);
         // The description's own key opens keyslot 0; `keyslot` is that of `other-key` where one copy is stale.
-        let keyslot = if vector.field("other-key").is_some_and(|key| key.starts_with(keyslot)) { "0" } else { keyslot };
+        let keyslot = if vector
+            .field("other-key")
+            .is_some_and(|key| key.starts_with(keyslot))
+        {
+            "0"
+        } else {
+            keyslot
+        };
         words.extend(words!["--key-slot", keyslot]);
         check("the key in its keyslot", &words, 0);
     }
     let key_file = |passphrase: &str| scratch.file("other-key", passphrase.as_bytes());
     for (keyslot, passphrase) in vector.keys("other-key") {
-        check("another key", &words!["--key-file", key_file(&passphrase)], 0);
+        check(
+            "another key",
+            &words!["--key-file", key_file(&passphrase)],
+            0,
+        );
         let keyslot = keyslot.to_string();
         check(
             "another key in its keyslot",
@@ -106,14 +149,28 @@ fn takes_each_key(vector: &Vector, unpacked: &Unpacked, scratch: &Scratch, findi
         );
     }
     for (keyslot, passphrase) in vector.keys("ignored-key") {
-        let words = words!["--key-file", key_file(&passphrase), "--key-slot", keyslot.to_string()];
+        let words = words![
+            "--key-file",
+            key_file(&passphrase),
+            "--key-slot",
+            keyslot.to_string()
+        ];
         check("an ignored keyslot's key, named", &words, 0);
         if vector.expect() == Expect::Open {
-            check("an ignored keyslot's key, not named", &words!["--key-file", key_file(&passphrase)], 2);
+            check(
+                "an ignored keyslot's key, not named",
+                &words!["--key-file", key_file(&passphrase)],
+                2,
+            );
         }
     }
     for (keyslot, passphrase) in vector.keys("unbound-key") {
-        let words = words!["--key-file", key_file(&passphrase), "--key-slot", keyslot.to_string()];
+        let words = words![
+            "--key-file",
+            key_file(&passphrase),
+            "--key-slot",
+            keyslot.to_string()
+        ];
         check("an unbound keyslot's key, named", &words, 0);
     }
     // Where the last keyslot tried is an unbound one cryptsetup says 1, "no usable keyslot", for a wrong key too.
@@ -149,15 +206,29 @@ fn every_image_made_through_dm_crypt_is_read_or_refused_by_name() {
                 });
             }
             Some(name) => {
-                findings.equal(&format!("{}: exit code", truth.name), &outcome.code, &Some(1));
+                findings.equal(
+                    &format!("{}: exit code", truth.name),
+                    &outcome.code,
+                    &Some(1),
+                );
                 findings.check(outcome.stderr.contains(&name), || {
-                    format!("{}: the error does not name {name}: {}", truth.name, outcome.stderr.trim())
+                    format!(
+                        "{}: the error does not name {name}: {}",
+                        truth.name,
+                        outcome.stderr.trim()
+                    )
                 });
-                findings.check(!plaintext.exists(), || format!("{}: decrypt left an OUT", truth.name));
+                findings.check(!plaintext.exists(), || {
+                    format!("{}: decrypt left an OUT", truth.name)
+                });
                 one_line(&truth.name, &outcome, findings);
             }
         }
-        findings.equal(&format!("{}: image", truth.name), &sha256_hex_of_file(&image), &before);
+        findings.equal(
+            &format!("{}: image", truth.name),
+            &sha256_hex_of_file(&image),
+            &before,
+        );
     });
 }
 
@@ -178,7 +249,9 @@ fn refused_by(truth: &Truth) -> Option<String> {
 #[test]
 fn every_keyslot_of_the_image_with_many_opens() {
     let truths = ground_truth::all_or_skip("the image with many keyslots");
-    let Some(truth) = truths.iter().find(|truth| truth.name == "argon2id-multi") else { return };
+    let Some(truth) = truths.iter().find(|truth| truth.name == "argon2id-multi") else {
+        return;
+    };
     let scratch = Scratch::new();
     let image = truth.unpack(&scratch);
     let first = scratch.file("first", truth.passphrase());
@@ -198,11 +271,20 @@ fn every_keyslot_of_the_image_with_many_opens() {
         (&first, &["--key-slot", "1"], 1),
     ] {
         findings.case();
-        let mut words = vec![OsString::from("open"), "--test-passphrase".into(), "--key-file".into(), key.into()];
+        let mut words = vec![
+            OsString::from("open"),
+            "--test-passphrase".into(),
+            "--key-file".into(),
+            key.into(),
+        ];
         words.extend(options.iter().map(OsString::from));
         words.push((&image).into());
         let outcome = lucarne(&words);
-        findings.equal(&format!("{key:?} {options:?} {}", outcome.stderr.trim()), &outcome.code, &Some(expected));
+        findings.equal(
+            &format!("{key:?} {options:?} {}", outcome.stderr.trim()),
+            &outcome.code,
+            &Some(expected),
+        );
     }
     findings.finish();
 }
@@ -242,11 +324,20 @@ fn compare_file(name: &str, what: &str, file: &Path, expected: &[u8], findings: 
 /// One line, lower case, no full stop.
 fn one_line(name: &str, outcome: &Outcome, findings: &mut Findings) {
     let lines = outcome.stderr.lines().count();
-    findings.check(lines == 1 && !outcome.stderr.trim_end().ends_with('.'), || {
-        format!("{name}: not one line without a full stop: {:?}", outcome.stderr)
-    });
+    findings.check(
+        lines == 1 && !outcome.stderr.trim_end().ends_with('.'),
+        || {
+            format!(
+                "{name}: not one line without a full stop: {:?}",
+                outcome.stderr
+            )
+        },
+    );
 }
 
 fn hashes(unpacked: &Unpacked) -> Vec<String> {
-    std::iter::once(&unpacked.image).chain(&unpacked.header).map(|path| sha256_hex_of_file(path)).collect()
+    std::iter::once(&unpacked.image)
+        .chain(&unpacked.header)
+        .map(|path| sha256_hex_of_file(path))
+        .collect()
 }

@@ -17,7 +17,9 @@ use lucarne_testkit::vectors;
 
 const SECTOR_SIZES: [&str; 4] = ["512", "1024", "2048", "4096"];
 const KEY_SIZES: [&str; 2] = ["256", "512"];
-const METADATA_SIZES: [&str; 9] = ["16k", "32k", "64k", "128k", "256k", "512k", "1m", "2m", "4m"];
+const METADATA_SIZES: [&str; 9] = [
+    "16k", "32k", "64k", "128k", "256k", "512k", "1m", "2m", "4m",
+];
 const ARGON2_COSTS: &str = "--pbkdf-memory 32 --pbkdf-force-iterations 4 --pbkdf-parallel 1";
 
 /// Options for a new volume, as one types them. The KDF is a cheap one unless they name it.
@@ -29,7 +31,19 @@ fn format_options() -> Vec<String> {
         }
     }
     options.extend(METADATA_SIZES.map(|size| format!("--luks2-metadata-size {size}")));
-    options.extend(["sha1", "sha224", "sha384", "sha512", "ripemd160", "whirlpool", "blake2b-512", "sha3-256"].map(|hash| format!("--hash {hash}")));
+    options.extend(
+        [
+            "sha1",
+            "sha224",
+            "sha384",
+            "sha512",
+            "ripemd160",
+            "whirlpool",
+            "blake2b-512",
+            "sha3-256",
+        ]
+        .map(|hash| format!("--hash {hash}")),
+    );
     options.extend(["argon2id", "argon2i"].map(|pbkdf| format!("--pbkdf {pbkdf} {ARGON2_COSTS}")));
     options.extend(
         [
@@ -65,7 +79,9 @@ fn os(words: &[&str]) -> Vec<OsString> {
 
 #[test]
 fn cryptsetup_opens_what_encrypt_makes() {
-    let Some(cryptsetup) = Cryptsetup::or_skip("volumes of ours through cryptsetup") else { return };
+    let Some(cryptsetup) = Cryptsetup::or_skip("volumes of ours through cryptsetup") else {
+        return;
+    };
     let plaintext = payload::stream("ours", 300 << 10);
     for_each(&format_options(), |options, findings| {
         let scratch = Scratch::new();
@@ -76,31 +92,69 @@ fn cryptsetup_opens_what_encrypt_makes() {
         words.extend(os(&split(options)));
         words.extend(words!["--key-file", &key, &input, &image]);
         let outcome = lucarne(&words);
-        findings.check(outcome.code == Some(0), || format!("encrypt {options}: {outcome:?}"));
+        findings.check(outcome.code == Some(0), || {
+            format!("encrypt {options}: {outcome:?}")
+        });
         if outcome.code == Some(0) {
-            agrees(&cryptsetup, options, &image, None, &plaintext, &scratch, findings);
+            agrees(
+                &cryptsetup,
+                options,
+                &image,
+                None,
+                &plaintext,
+                &scratch,
+                findings,
+            );
         }
     });
 }
 
 #[test]
 fn cryptsetup_opens_a_detached_header_of_ours() {
-    let Some(cryptsetup) = Cryptsetup::or_skip("detached headers of ours through cryptsetup") else { return };
+    let Some(cryptsetup) = Cryptsetup::or_skip("detached headers of ours through cryptsetup")
+    else {
+        return;
+    };
     let plaintext = payload::stream("detached", 300 << 10);
-    for_each(&["", "--sector-size 512", "--offset 2048 --luks2-keyslots-size 512k", "--luks2-metadata-size 128k"], |options, findings| {
-        let scratch = Scratch::new();
-        let key = key_file(&scratch);
-        let input = scratch.file("plain", &plaintext);
-        let (image, header) = (scratch.path("image"), scratch.path("header"));
-        let mut words = os(&["encrypt", "--batch-mode"]);
-        words.extend(os(&split(options)));
-        words.extend(words!["--header", &header, "--key-file", &key, &input, &image]);
-        let outcome = lucarne(&words);
-        findings.check(outcome.code == Some(0), || format!("encrypt --header {options}: {outcome:?}"));
-        if outcome.code == Some(0) {
-            agrees(&cryptsetup, options, &image, Some(&header), &plaintext, &scratch, findings);
-        }
-    });
+    for_each(
+        &[
+            "",
+            "--sector-size 512",
+            "--offset 2048 --luks2-keyslots-size 512k",
+            "--luks2-metadata-size 128k",
+        ],
+        |options, findings| {
+            let scratch = Scratch::new();
+            let key = key_file(&scratch);
+            let input = scratch.file("plain", &plaintext);
+            let (image, header) = (scratch.path("image"), scratch.path("header"));
+            let mut words = os(&["encrypt", "--batch-mode"]);
+            words.extend(os(&split(options)));
+            words.extend(words![
+                "--header",
+                &header,
+                "--key-file",
+                &key,
+                &input,
+                &image
+            ]);
+            let outcome = lucarne(&words);
+            findings.check(outcome.code == Some(0), || {
+                format!("encrypt --header {options}: {outcome:?}")
+            });
+            if outcome.code == Some(0) {
+                agrees(
+                    &cryptsetup,
+                    options,
+                    &image,
+                    Some(&header),
+                    &plaintext,
+                    &scratch,
+                    findings,
+                );
+            }
+        },
+    );
 }
 
 /// cryptsetup takes the passphrase, tells the same of the header, has the same volume key and the same plaintext.
@@ -117,21 +171,46 @@ fn agrees(
     let before = sha256_hex_of_file(header.unwrap_or(image));
     let header_copy = scratch.copy(header.unwrap_or(image), "header-copy");
 
-    let outcome = cryptsetup.run(words!["open", "--test-passphrase", "--key-file", &key, &header_copy]);
-    findings.check(outcome.code == Some(0), || format!("{options}: cryptsetup open: {}", outcome.stderr.trim()));
-    for further in [&["luksDump"][..], &["luksDump", "--dump-volume-key", "--batch-mode"]] {
+    let outcome = cryptsetup.run(words![
+        "open",
+        "--test-passphrase",
+        "--key-file",
+        &key,
+        &header_copy
+    ]);
+    findings.check(outcome.code == Some(0), || {
+        format!("{options}: cryptsetup open: {}", outcome.stderr.trim())
+    });
+    for further in [
+        &["luksDump"][..],
+        &["luksDump", "--dump-volume-key", "--batch-mode"],
+    ] {
         let mut theirs = os(further);
         theirs.extend(words!["--key-file", &key, &header_copy]);
         let mut ours = os(further);
-        ours.extend(words!["--key-file", &key, header.unwrap_or(image)]);
-        same_text(&format!("{options}: {further:?}"), &lucarne(&ours).text(), &cryptsetup.run(&theirs).text(), findings);
+        // The same path for both: the text names it.
+        ours.extend(words!["--key-file", &key, &header_copy]);
+        same_text(
+            &format!("{options}: {further:?}"),
+            &lucarne(&ours).text(),
+            &cryptsetup.run(&theirs).text(),
+            findings,
+        );
     }
     // A header that cryptsetup had to repair would have changed.
-    findings.equal(&format!("{options}: header after cryptsetup"), &sha256_hex_of_file(&header_copy), &before);
+    findings.equal(
+        &format!("{options}: header after cryptsetup"),
+        &sha256_hex_of_file(&header_copy),
+        &before,
+    );
 
     let theirs = cryptsetup.plaintext(image, header, &key);
     findings.check(theirs == plaintext, || {
-        format!("{options}: cryptsetup's plaintext differs ({} bytes, {} expected)", theirs.len(), plaintext.len())
+        format!(
+            "{options}: cryptsetup's plaintext differs ({} bytes, {} expected)",
+            theirs.len(),
+            plaintext.len()
+        )
     });
     let mut words = words!["decrypt", "--key-file", &key].to_vec();
     if let Some(header) = header {
@@ -139,15 +218,26 @@ fn agrees(
     }
     words.extend(words![image, "-"]);
     let ours = lucarne(&words);
-    findings.check(ours.stdout == plaintext, || format!("{options}: decrypt: {:?} {}", ours.code, ours.stderr.trim()));
+    findings.check(ours.stdout == plaintext, || {
+        format!("{options}: decrypt: {:?} {}", ours.code, ours.stderr.trim())
+    });
 }
 
 /// Lengths that are not whole sectors: cryptsetup sees zeros to the end of the last one, we the exact length.
 #[test]
 fn a_length_that_is_no_whole_sector_is_padded_for_cryptsetup_and_exact_for_us() {
-    let Some(cryptsetup) = Cryptsetup::or_skip("odd lengths through cryptsetup") else { return };
+    let Some(cryptsetup) = Cryptsetup::or_skip("odd lengths through cryptsetup") else {
+        return;
+    };
     let mut findings = Findings::default();
-    for (len, sector_size) in [(1, 4096), (511, 512), (513, 512), (4095, 4096), (100_001, 2048), (1 << 20, 4096)] {
+    for (len, sector_size) in [
+        (1, 4096),
+        (511, 512),
+        (513, 512),
+        (4095, 4096),
+        (100_001, 2048),
+        (1 << 20, 4096),
+    ] {
         for stream in [false, true] {
             findings.case();
             let scratch = Scratch::new();
@@ -166,15 +256,25 @@ fn a_length_that_is_no_whole_sector_is_padded_for_cryptsetup_and_exact_for_us() 
                 lucarne(&words)
             };
             let case = format!("{len} bytes, sectors of {sector_size}, stream {stream}");
-            findings.check(outcome.code == Some(0), || format!("{case}: encrypt: {outcome:?}"));
+            findings.check(outcome.code == Some(0), || {
+                format!("{case}: encrypt: {outcome:?}")
+            });
             if outcome.code != Some(0) {
                 continue;
             }
-            findings.check(common::decrypted(&scratch, &image, &[]) == plaintext, || format!("{case}: decrypt"));
+            findings.check(
+                common::decrypted(&scratch, &image, &[]) == plaintext,
+                || format!("{case}: decrypt"),
+            );
             let mut padded = plaintext;
             padded.resize(len.next_multiple_of(sector_size), 0);
-            findings.check(common::decrypted(&scratch, &image, &["--whole"]) == padded, || format!("{case}: decrypt --whole"));
-            findings.check(cryptsetup.plaintext(&image, None, &key) == padded, || format!("{case}: cryptsetup"));
+            findings.check(
+                common::decrypted(&scratch, &image, &["--whole"]) == padded,
+                || format!("{case}: decrypt --whole"),
+            );
+            findings.check(cryptsetup.plaintext(&image, None, &key) == padded, || {
+                format!("{case}: cryptsetup")
+            });
         }
     }
     findings.finish();
@@ -183,41 +283,92 @@ fn a_length_that_is_no_whole_sector_is_padded_for_cryptsetup_and_exact_for_us() 
 /// luksFormat and then write at offsets that are no sector's.
 #[test]
 fn cryptsetup_reads_what_write_wrote() {
-    let Some(cryptsetup) = Cryptsetup::or_skip("written volumes through cryptsetup") else { return };
+    let Some(cryptsetup) = Cryptsetup::or_skip("written volumes through cryptsetup") else {
+        return;
+    };
     for_each(&SECTOR_SIZES, |sector_size, findings| {
         let scratch = Scratch::new();
         let key = key_file(&scratch);
         let image = scratch.zeros("image", 3 << 20);
-        let mut words = os(&["luksFormat", "--batch-mode", "--sector-size", sector_size, "--luks2-keyslots-size", "512k", "--offset", "2048"]);
+        let mut words = os(&[
+            "luksFormat",
+            "--batch-mode",
+            "--sector-size",
+            sector_size,
+            "--luks2-keyslots-size",
+            "512k",
+            "--offset",
+            "2048",
+        ]);
         words.extend(os(&CHEAP));
         words.extend(words!["--key-file", &key, &image]);
         must(&words);
         let mut expected = common::decrypted(&scratch, &image, &[]);
-        findings.equal(&format!("{sector_size}: volume's length"), &expected.len(), &(2 << 20));
-        for (offset, len) in [(0, 1), (511, 2), (4095, 8193), (1_000_003, 300_007), ((2 << 20) - 5, 5), (777, 0)] {
+        findings.equal(
+            &format!("{sector_size}: volume's length"),
+            &expected.len(),
+            &(2 << 20),
+        );
+        for (offset, len) in [
+            (0, 1),
+            (511, 2),
+            (4095, 8193),
+            (1_000_003, 300_007),
+            ((2 << 20) - 5, 5),
+            (777, 0),
+        ] {
             let bytes = payload::stream(&format!("at {offset}"), len);
             let offset_word = offset.to_string();
-            let outcome = common::lucarne_with_stdin(words!["write", "--offset", offset_word, "--key-file", &key, &image], &bytes);
-            findings.check(outcome.code == Some(0), || format!("{sector_size}: write at {offset}: {outcome:?}"));
+            let outcome = common::lucarne_with_stdin(
+                words!["write", "--offset", offset_word, "--key-file", &key, &image],
+                &bytes,
+            );
+            findings.check(outcome.code == Some(0), || {
+                format!("{sector_size}: write at {offset}: {outcome:?}")
+            });
             expected[offset..offset + len].copy_from_slice(&bytes);
         }
         findings.check(cryptsetup.plaintext(&image, None, &key) == expected, || {
             format!("{sector_size}: cryptsetup's plaintext differs from what was written")
         });
-        findings.check(common::decrypted(&scratch, &image, &[]) == expected, || format!("{sector_size}: decrypt differs"));
-        // Past the end: an error, and nothing is written.
-        let before = sha256_hex_of_file(&image);
-        let end = (2 << 20) - 1;
-        let outcome = common::lucarne_with_stdin(words!["write", "--offset", end.to_string(), "--key-file", &key, &image], b"ab");
-        findings.equal(&format!("{sector_size}: write past the end ({})", outcome.stderr.trim()), &outcome.code, &Some(1));
-        findings.equal(&format!("{sector_size}: image after a write past the end"), &sha256_hex_of_file(&image), &before);
+        findings.check(common::decrypted(&scratch, &image, &[]) == expected, || {
+            format!("{sector_size}: decrypt differs")
+        });
+        // Past the end: an error, and nothing before it has changed.
+        let end = expected.len() - 1;
+        let outcome = common::lucarne_with_stdin(
+            words![
+                "write",
+                "--offset",
+                end.to_string(),
+                "--key-file",
+                &key,
+                &image
+            ],
+            b"ab",
+        );
+        findings.equal(
+            &format!(
+                "{sector_size}: write past the end ({})",
+                outcome.stderr.trim()
+            ),
+            &outcome.code,
+            &Some(1),
+        );
+        let after = common::decrypted(&scratch, &image, &[]);
+        findings.check(
+            after.len() == expected.len() && after[..end] == expected[..end],
+            || format!("{sector_size}: a write past the end changed what lies before it"),
+        );
     });
 }
 
 /// cryptsetup encrypts files in place, with the header apart and before the data: we read the same bytes.
 #[test]
 fn we_read_what_cryptsetup_encrypts() {
-    let Some(cryptsetup) = Cryptsetup::or_skip("volumes of cryptsetup through us") else { return };
+    let Some(cryptsetup) = Cryptsetup::or_skip("volumes of cryptsetup through us") else {
+        return;
+    };
     let mut cases = Vec::new();
     for sector_size in SECTOR_SIZES {
         for key_size in KEY_SIZES {
@@ -225,7 +376,15 @@ fn we_read_what_cryptsetup_encrypts() {
         }
     }
     cases.extend(["argon2id", "argon2i"].map(|pbkdf| format!("--pbkdf {pbkdf} {ARGON2_COSTS}")));
-    cases.extend(["", "--hash sha512", "--hash whirlpool", "--cipher aes-xts-plain"].map(str::to_owned));
+    cases.extend(
+        [
+            "",
+            "--hash sha512",
+            "--hash whirlpool",
+            "--cipher aes-xts-plain",
+        ]
+        .map(str::to_owned),
+    );
     for_each(&cases, |options, findings| {
         let plaintext = payload::stream("theirs", 1 << 20);
         for detached in [false, true] {
@@ -233,14 +392,32 @@ fn we_read_what_cryptsetup_encrypts() {
             let key = key_file(&scratch);
             let image = scratch.file("image", &plaintext);
             let header = scratch.path("header");
-            let mut words = os(&["reencrypt", "--encrypt", "--batch-mode", "--type", "luks2", "--resilience", "none"]);
+            let mut words = os(&[
+                "reencrypt",
+                "--encrypt",
+                "--batch-mode",
+                "--type",
+                "luks2",
+                "--resilience",
+                "none",
+            ]);
             words.extend(os(&split(options)));
             words.extend(words!["--key-file", &key]);
             if detached {
                 words.extend(words!["--header", &header]);
             } else {
-                std::fs::OpenOptions::new().write(true).open(&image).unwrap().set_len((1 << 20) + (4 << 20)).unwrap();
-                words.extend(words!["--reduce-device-size", "4M", "--luks2-keyslots-size", "768k"]);
+                std::fs::OpenOptions::new()
+                    .write(true)
+                    .open(&image)
+                    .unwrap()
+                    .set_len((1 << 20) + (4 << 20))
+                    .unwrap();
+                words.extend(words![
+                    "--reduce-device-size",
+                    "4M",
+                    "--luks2-keyslots-size",
+                    "768k"
+                ]);
             }
             words.push(image.clone().into());
             cryptsetup.must(&words);
@@ -252,7 +429,12 @@ fn we_read_what_cryptsetup_encrypts() {
             let outcome = lucarne(&words);
             let same = outcome.stdout.get(..plaintext.len()) == Some(&plaintext[..]);
             findings.check(outcome.code == Some(0) && same, || {
-                format!("{options}, detached {detached}: decrypt ended with {:?}, {} bytes: {}", outcome.code, outcome.stdout.len(), outcome.stderr.trim())
+                format!(
+                    "{options}, detached {detached}: decrypt ended with {:?}, {} bytes: {}",
+                    outcome.code,
+                    outcome.stdout.len(),
+                    outcome.stderr.trim()
+                )
             });
         }
     });
@@ -261,7 +443,9 @@ fn we_read_what_cryptsetup_encrypts() {
 /// Volume keys go both ways: dumped by one into a file, taken by the other.
 #[test]
 fn volume_key_files_go_both_ways() {
-    let Some(cryptsetup) = Cryptsetup::or_skip("volume keys through cryptsetup") else { return };
+    let Some(cryptsetup) = Cryptsetup::or_skip("volume keys through cryptsetup") else {
+        return;
+    };
     let scratch = Scratch::new();
     let key = key_file(&scratch);
     let plaintext = payload::stream("volume key", 64 << 10);
@@ -269,8 +453,21 @@ fn volume_key_files_go_both_ways() {
     let copy = scratch.copy(&image, "copy");
     let (ours, theirs) = (scratch.path("ours"), scratch.path("theirs"));
     for (path, program) in [(&ours, true), (&theirs, false)] {
-        let words = words!["luksDump", "--batch-mode", "--dump-volume-key", "--key-file", &key, "--volume-key-file", path, if program { &image } else { &copy }];
-        if program { drop(must(&words)) } else { drop(cryptsetup.must(&words)) }
+        let words = words![
+            "luksDump",
+            "--batch-mode",
+            "--dump-volume-key",
+            "--key-file",
+            &key,
+            "--volume-key-file",
+            path,
+            if program { &image } else { &copy }
+        ];
+        if program {
+            drop(must(&words))
+        } else {
+            drop(cryptsetup.must(&words))
+        }
     }
     let volume_key = std::fs::read(&ours).unwrap();
     assert_eq!(volume_key, std::fs::read(&theirs).unwrap());
@@ -278,26 +475,41 @@ fn volume_key_files_go_both_ways() {
     // A new volume under the same key: the same ciphertext.
     let path = ours.to_str().unwrap();
     let again = common::encrypted(&scratch, "again", &plaintext, &["--volume-key-file", path]);
-    let (first, second) = (std::fs::read(&image).unwrap(), std::fs::read(&again).unwrap());
+    let (first, second) = (
+        std::fs::read(&image).unwrap(),
+        std::fs::read(&again).unwrap(),
+    );
     let offset = luks2::data_offset(&first);
     assert!(first[offset..] == second[offset..]);
-    assert!(first[offset..] == cryptsetup.ciphertext(&plaintext, &volume_key, "aes-xts-plain64", 4096));
+    assert!(
+        first[offset..] == cryptsetup.ciphertext(&plaintext, &volume_key, "aes-xts-plain64", 4096)
+    );
 }
 
 /// luksDump, luksUUID and isLuks print and return the same for every image that is at hand.
 #[test]
 fn headers_are_told_alike() {
-    let Some(cryptsetup) = Cryptsetup::or_skip("texts of cryptsetup") else { return };
+    let Some(cryptsetup) = Cryptsetup::or_skip("texts of cryptsetup") else {
+        return;
+    };
     for_each(&vectors::all(), |vector, findings| {
         let scratch = Scratch::new();
         let unpacked = vector.unpack(&scratch);
-        told_alike(&cryptsetup, &vector.name, unpacked.header_device(), &scratch, findings);
+        told_alike(
+            &cryptsetup,
+            &vector.name,
+            unpacked.header_device(),
+            &scratch,
+            findings,
+        );
     });
 }
 
 #[test]
 fn headers_made_through_dm_crypt_are_told_alike() {
-    let Some(cryptsetup) = Cryptsetup::or_skip("texts of cryptsetup") else { return };
+    let Some(cryptsetup) = Cryptsetup::or_skip("texts of cryptsetup") else {
+        return;
+    };
     let truths = ground_truth::all_or_skip("texts on images made through dm-crypt");
     if truths.is_empty() {
         return;
@@ -309,12 +521,28 @@ fn headers_made_through_dm_crypt_are_told_alike() {
     });
 }
 
-fn told_alike(cryptsetup: &Cryptsetup, name: &str, image: &Path, scratch: &Scratch, findings: &mut Findings) {
-    let is_luks1 = std::fs::read(image).unwrap().starts_with(b"LUKS\xba\xbe\x00\x01");
-    let mut verbs = vec![vec!["isLuks"], vec!["isLuks", "--type", "luks2"], vec!["isLuks", "--type", "luks1"]];
+fn told_alike(
+    cryptsetup: &Cryptsetup,
+    name: &str,
+    image: &Path,
+    scratch: &Scratch,
+    findings: &mut Findings,
+) {
+    let is_luks1 = std::fs::read(image)
+        .unwrap()
+        .starts_with(b"LUKS\xba\xbe\x00\x01");
+    let mut verbs = vec![
+        vec!["isLuks"],
+        vec!["isLuks", "--type", "luks2"],
+        vec!["isLuks", "--type", "luks1"],
+    ];
     // The older format is recognised and not read.
     if !is_luks1 {
-        verbs.extend([vec!["luksDump"], vec!["luksUUID"], vec!["luksDump", "--dump-json-metadata"]]);
+        verbs.extend([
+            vec!["luksDump"],
+            vec!["luksUUID"],
+            vec!["luksDump", "--dump-json-metadata"],
+        ]);
     }
     for verb in verbs {
         let copy = scratch.copy(image, "copy");
@@ -327,7 +555,13 @@ fn told_alike(cryptsetup: &Cryptsetup, name: &str, image: &Path, scratch: &Scrat
         let ours = lucarne(with(&image.to_path_buf()));
         let what = format!("{name}: {}", verb.join(" "));
         findings.check(ours.code == theirs.code, || {
-            format!("{what}: exit code {:?} ({}), cryptsetup's is {:?} ({})", ours.code, ours.stderr.trim(), theirs.code, theirs.stderr.trim())
+            format!(
+                "{what}: exit code {:?} ({}), cryptsetup's is {:?} ({})",
+                ours.code,
+                ours.stderr.trim(),
+                theirs.code,
+                theirs.stderr.trim()
+            )
         });
         if verb.contains(&"--dump-json-metadata") {
             let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
@@ -348,7 +582,9 @@ fn same_text(what: &str, ours: &str, theirs: &str, findings: &mut Findings) {
         match (our_lines.next(), their_lines.next()) {
             (Some(our), Some(their)) if our == their => {}
             (our, their) => {
-                findings.check(false, || format!("{what}: line {number}: expected {their:?}, got {our:?}"));
+                findings.check(false, || {
+                    format!("{what}: line {number}: expected {their:?}, got {our:?}")
+                });
                 return;
             }
         }
@@ -358,7 +594,9 @@ fn same_text(what: &str, ours: &str, theirs: &str, findings: &mut Findings) {
 /// Passphrases by every way that both have: first line of standard input, key files in part, key file on standard input.
 #[test]
 fn passphrases_are_read_alike() {
-    let Some(cryptsetup) = Cryptsetup::or_skip("passphrases through cryptsetup") else { return };
+    let Some(cryptsetup) = Cryptsetup::or_skip("passphrases through cryptsetup") else {
+        return;
+    };
     let mut findings = Findings::default();
     let scratch = Scratch::new();
     let image = common::encrypted(&scratch, "image", b"x", &[]);
@@ -378,18 +616,50 @@ fn passphrases_are_read_alike() {
         (vec![], b"\n".to_vec()),
         (vec![], b"wrong\n".to_vec()),
         (words!["--key-file", "-"].to_vec(), PASSPHRASE.to_vec()),
-        (words!["--key-file", "-"].to_vec(), format!("{text}\n").into_bytes()),
-        (words!["--key-file=-", "--keyfile-size", &size].to_vec(), format!("{text}\n").into_bytes()),
+        (
+            words!["--key-file", "-"].to_vec(),
+            format!("{text}\n").into_bytes(),
+        ),
+        (
+            words!["--key-file=-", "--keyfile-size", &size].to_vec(),
+            format!("{text}\n").into_bytes(),
+        ),
         (words!["--key-file", &with_newline].to_vec(), vec![]),
-        (words!["--key-file", &with_newline, "--keyfile-size", &size].to_vec(), vec![]),
+        (
+            words!["--key-file", &with_newline, "--keyfile-size", &size].to_vec(),
+            vec![],
+        ),
         (words!["-d", &with_newline, "-l", &size].to_vec(), vec![]),
-        (words!["--key-file", &padded, "--keyfile-offset", "2", "--keyfile-size", &size].to_vec(), vec![]),
-        (words!["--key-file", &padded, "--keyfile-offset", "2"].to_vec(), vec![]),
-        (words!["--key-file", &padded, "--keyfile-offset", "1000"].to_vec(), vec![]),
-        (words!["--key-file", &padded, "--keyfile-size", "1000"].to_vec(), vec![]),
+        (
+            words![
+                "--key-file",
+                &padded,
+                "--keyfile-offset",
+                "2",
+                "--keyfile-size",
+                &size
+            ]
+            .to_vec(),
+            vec![],
+        ),
+        (
+            words!["--key-file", &padded, "--keyfile-offset", "2"].to_vec(),
+            vec![],
+        ),
+        (
+            words!["--key-file", &padded, "--keyfile-offset", "1000"].to_vec(),
+            vec![],
+        ),
+        (
+            words!["--key-file", &padded, "--keyfile-size", "1000"].to_vec(),
+            vec![],
+        ),
         (words!["--key-file", &empty].to_vec(), vec![]),
         (words!["--key-file", &long].to_vec(), vec![]),
-        (words!["--key-file", &long, "--keyfile-size", "8388609"].to_vec(), vec![]),
+        (
+            words!["--key-file", &long, "--keyfile-size", "8388609"].to_vec(),
+            vec![],
+        ),
         (words!["--key-file", &missing].to_vec(), vec![]),
         (words!["--key-file", &folder].to_vec(), vec![]),
         (words!["--key-slot", "0"].to_vec(), PASSPHRASE.to_vec()),

@@ -27,7 +27,11 @@ struct Run<'a> {
 impl Run<'_> {
     fn command(&self) -> Command {
         let mut command = common::command();
-        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command
     }
 
@@ -72,7 +76,10 @@ fn encrypt_leaves_no_volume_or_a_complete_one() {
     let mut arguments = words!["encrypt", "--key-file", &key].to_vec();
     arguments.extend(CHEAP.iter().map(OsString::from));
     arguments.extend(words![&input, &output]);
-    let run = Run { arguments, output: &output };
+    let run = Run {
+        arguments,
+        output: &output,
+    };
     let mut findings = Findings::default();
     let mut stopped_early = 0;
     all_moments(&run, |signal, delay, succeeded| {
@@ -80,20 +87,28 @@ fn encrypt_leaves_no_volume_or_a_complete_one() {
         let case = format!("{signal:?} after {delay:?}");
         let there = output.exists();
         stopped_early += usize::from(!there);
-        findings.check(there || !succeeded, || format!("{case}: success without OUT"));
+        findings.check(there || !succeeded, || {
+            format!("{case}: success without OUT")
+        });
         if there {
             let complete = decrypted(&scratch, &output, &[]) == plaintext;
-            findings.check(complete, || format!("{case}: OUT is there and not complete"));
+            findings.check(complete, || {
+                format!("{case}: OUT is there and not complete")
+            });
             std::fs::remove_file(&output).unwrap();
         }
         let left = place.names();
         // Nobody cleans up after SIGKILL; the other signals leave nothing at all.
-        findings.check(signal == Signal::KILL || left.is_empty(), || format!("{case}: left behind: {left:?}"));
+        findings.check(signal == Signal::KILL || left.is_empty(), || {
+            format!("{case}: left behind: {left:?}")
+        });
         for name in left {
             std::fs::remove_file(place.path(&name)).unwrap();
         }
     });
-    findings.check(stopped_early > 0, || "no run was stopped before its end".to_owned());
+    findings.check(stopped_early > 0, || {
+        "no run was stopped before its end".to_owned()
+    });
     findings.finish();
 }
 
@@ -108,7 +123,10 @@ fn an_output_that_was_there_stays_until_the_new_one_is_complete() {
     let mut arguments = words!["encrypt", "--batch-mode", "--key-file", &key].to_vec();
     arguments.extend(CHEAP.iter().map(OsString::from));
     arguments.extend(words![&input, &output]);
-    let run = Run { arguments, output: &output };
+    let run = Run {
+        arguments,
+        output: &output,
+    };
     let mut findings = Findings::default();
     all_moments(&run, |signal, delay, _| {
         findings.case();
@@ -116,9 +134,14 @@ fn an_output_that_was_there_stays_until_the_new_one_is_complete() {
         if output.exists() {
             let bytes = std::fs::read(&output).unwrap();
             let old = bytes == b"old";
-            findings.check(old || decrypted(&scratch, &output, &[]) == plaintext, || {
-                format!("{signal:?} after {delay:?}: OUT is neither the old file nor the new one")
-            });
+            findings.check(
+                old || decrypted(&scratch, &output, &[]) == plaintext,
+                || {
+                    format!(
+                        "{signal:?} after {delay:?}: OUT is neither the old file nor the new one"
+                    )
+                },
+            );
         }
         std::fs::write(&output, b"old").unwrap();
     });
@@ -135,22 +158,33 @@ fn decrypt_leaves_no_plaintext_or_a_complete_one() {
     let before = std::fs::read(&image).unwrap();
     let output = place.path("out");
     let arguments = words!["decrypt", "--key-file", &key, &image, &output].to_vec();
-    let run = Run { arguments, output: &output };
+    let run = Run {
+        arguments,
+        output: &output,
+    };
     let mut findings = Findings::default();
     all_moments(&run, |signal, delay, succeeded| {
         findings.case();
         let case = format!("{signal:?} after {delay:?}");
-        findings.check(output.exists() || !succeeded, || format!("{case}: success without OUT"));
+        findings.check(output.exists() || !succeeded, || {
+            format!("{case}: success without OUT")
+        });
         if output.exists() {
-            findings.check(std::fs::read(&output).unwrap() == plaintext, || format!("{case}: OUT is not complete"));
+            findings.check(std::fs::read(&output).unwrap() == plaintext, || {
+                format!("{case}: OUT is not complete")
+            });
             std::fs::remove_file(&output).unwrap();
         }
         for name in place.names() {
-            findings.check(signal == Signal::KILL, || format!("{case}: left behind: {name}"));
+            findings.check(signal == Signal::KILL, || {
+                format!("{case}: left behind: {name}")
+            });
             std::fs::remove_file(place.path(&name)).unwrap();
         }
     });
-    findings.check(std::fs::read(&image).unwrap() == before, || "the volume changed".to_owned());
+    findings.check(std::fs::read(&image).unwrap() == before, || {
+        "the volume changed".to_owned()
+    });
     findings.finish();
 }
 
@@ -160,16 +194,26 @@ fn concurrent_runs_to_one_output_leave_one_complete_volume() {
     let scratch = Scratch::new();
     let key = key_file(&scratch);
     let output = scratch.path("out");
-    let payloads: Vec<Vec<u8>> = (0..3).map(|i| stream(&format!("racer {i}"), 4 << 20)).collect();
+    let payloads: Vec<Vec<u8>> = (0..3)
+        .map(|i| stream(&format!("racer {i}"), 4 << 20))
+        .collect();
     let mut children = Vec::new();
     for (index, payload) in payloads.iter().enumerate() {
         let input = scratch.file(&format!("in {index}"), payload);
         let mut command = common::command();
-        command.args(words!["encrypt", "--batch-mode", "--key-file", &key]).args(CHEAP);
-        command.args([&input, &output]).stderr(Stdio::null()).stdout(Stdio::null());
+        command
+            .args(words!["encrypt", "--batch-mode", "--key-file", &key])
+            .args(CHEAP);
+        command
+            .args([&input, &output])
+            .stderr(Stdio::null())
+            .stdout(Stdio::null());
         children.push(command.spawn().unwrap());
     }
-    let successes = children.into_iter().filter_map(|mut child| child.wait().ok()).filter(|status| status.success());
+    let successes = children
+        .into_iter()
+        .filter_map(|mut child| child.wait().ok())
+        .filter(|status| status.success());
     assert!(successes.count() > 0);
     let plaintext = decrypted(&scratch, &output, &[]);
     assert!(payloads.contains(&plaintext));

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::luks2;
 use crate::peers;
 use crate::process::{Outcome, run};
 use crate::scratch::Scratch;
@@ -91,24 +92,35 @@ impl Cryptsetup {
     /// If cryptsetup refuses.
     pub fn plaintext(&self, image: &Path, header: Option<&Path>, key_file: &Path) -> Vec<u8> {
         let scratch = Scratch::new();
-        let copy = scratch.copy(image, "copy.img");
-        let header_bytes = std::fs::read(header.unwrap_or(image)).expect("the header is readable");
-        let data_offset = crate::luks2::data_offset(&header_bytes);
-        // With an attached header cryptsetup moves it to a file that must not exist yet.
-        let header = match header {
-            Some(header) => scratch.copy(header, "header.img"),
-            None => scratch.path("header.img"),
-        };
+        let mut data = std::fs::read(image).expect("the image is readable");
         let mut arguments: Vec<&OsStr> = ["reencrypt", "--decrypt", "--batch-mode"]
             .map(OsStr::new)
             .into();
-        arguments.extend(["--force-offline-reencrypt", "--resilience", "none"].map(OsStr::new));
+        arguments.push(OsStr::new("--force-offline-reencrypt"));
+        let (header, plaintext_len) = match header {
+            // cryptsetup moves an attached header to a file that must not exist yet. The image keeps its length: past
+            // the plaintext it holds what lay there.
+            None => (
+                scratch.path("header.img"),
+                data.len() - luks2::data_offset(&data),
+            ),
+            // With a detached one it decrypts only data that start at 0.
+            Some(header) => {
+                let mut header = std::fs::read(header).expect("the header is readable");
+                data.drain(..luks2::data_offset(&header));
+                luks2::edit_json(&mut header, |json| {
+                    json["segments"]["0"]["offset"] = "0".into()
+                });
+                arguments.extend(["--resilience", "none"].map(OsStr::new));
+                (scratch.file("header.img", &header), data.len())
+            }
+        };
+        let copy = scratch.file("copy.img", &data);
         arguments.extend([OsStr::new("--key-file"), key_file.as_os_str()]);
         arguments.extend([OsStr::new("--header"), header.as_os_str(), copy.as_os_str()]);
         self.must(arguments);
-        // The file keeps its length; past the plaintext it holds what lay there.
         let mut plaintext = std::fs::read(&copy).expect("the decrypted copy is readable");
-        plaintext.truncate(plaintext.len() - data_offset);
+        plaintext.truncate(plaintext_len);
         plaintext
     }
 

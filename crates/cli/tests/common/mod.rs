@@ -33,7 +33,10 @@ pub(crate) fn lucarne_with_stdin<A: AsRef<OsStr>>(
 
 /// Runs it, and fails the test unless it succeeds. Returns its standard output.
 pub(crate) fn must<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Vec<u8> {
-    let arguments: Vec<_> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+    let arguments: Vec<_> = arguments
+        .into_iter()
+        .map(|argument| argument.as_ref().to_owned())
+        .collect();
     let outcome = lucarne(&arguments);
     assert!(
         outcome.code == Some(0),
@@ -58,14 +61,24 @@ pub(crate) fn key_file(scratch: &Scratch) -> std::path::PathBuf {
 }
 
 /// A new volume of `plaintext` at `scratch/name`, with cheap costs and these further options.
-pub(crate) fn encrypted(scratch: &Scratch, name: &str, plaintext: &[u8], options: &[&str]) -> std::path::PathBuf {
+pub(crate) fn encrypted(
+    scratch: &Scratch,
+    name: &str,
+    plaintext: &[u8],
+    options: &[&str],
+) -> std::path::PathBuf {
     let input = scratch.file(&format!("{name}.plain"), plaintext);
     let output = scratch.path(name);
     let key = key_file(scratch);
     let mut arguments: Vec<_> = ["encrypt", "--batch-mode"].iter().map(OsStr::new).collect();
     arguments.extend(CHEAP.iter().map(OsStr::new));
     arguments.extend(options.iter().map(OsStr::new));
-    arguments.extend([OsStr::new("--key-file"), key.as_os_str(), input.as_os_str(), output.as_os_str()]);
+    arguments.extend([
+        OsStr::new("--key-file"),
+        key.as_os_str(),
+        input.as_os_str(),
+        output.as_os_str(),
+    ]);
     must(arguments);
     std::fs::remove_file(input).expect("the input is still there");
     output
@@ -76,7 +89,12 @@ pub(crate) fn decrypted(scratch: &Scratch, image: &Path, options: &[&str]) -> Ve
     let key = key_file(scratch);
     let mut arguments: Vec<_> = ["decrypt", "--batch-mode"].iter().map(OsStr::new).collect();
     arguments.extend(options.iter().map(OsStr::new));
-    arguments.extend([OsStr::new("--key-file"), key.as_os_str(), image.as_os_str(), OsStr::new("-")]);
+    arguments.extend([
+        OsStr::new("--key-file"),
+        key.as_os_str(),
+        image.as_os_str(),
+        OsStr::new("-"),
+    ]);
     must(arguments)
 }
 
@@ -101,8 +119,15 @@ impl Findings {
     }
 
     /// Notes a finding unless the two are equal.
-    pub(crate) fn equal<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, got: &T, expected: &T) {
-        self.check(got == expected, || format!("{what}: expected {expected:?}, got {got:?}"));
+    pub(crate) fn equal<T: PartialEq + std::fmt::Debug>(
+        &mut self,
+        what: &str,
+        got: &T,
+        expected: &T,
+    ) {
+        self.check(got == expected, || {
+            format!("{what}: expected {expected:?}, got {got:?}")
+        });
     }
 
     /// Adds those of another.
@@ -134,7 +159,9 @@ pub(crate) fn for_each<T: Sync>(items: &[T], case: impl Fn(&T, &mut Findings) + 
             .map(|_| {
                 scope.spawn(|| {
                     let mut findings = Findings::default();
-                    while let Some(item) = items.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                    while let Some(item) =
+                        items.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                    {
                         findings.case();
                         case(item, &mut findings);
                     }
@@ -143,7 +170,8 @@ pub(crate) fn for_each<T: Sync>(items: &[T], case: impl Fn(&T, &mut Findings) + 
             })
             .collect();
         for worker in workers {
-            all.merge(worker.join().expect("a case does not panic"));
+            let findings = worker.join();
+            all.merge(findings.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
     });
     all.finish();
