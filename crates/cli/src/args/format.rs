@@ -13,7 +13,7 @@ pub(crate) struct FormatArgs {
     #[command(flatten)]
     pub(crate) key: KeyFileArgs,
 
-    /// Take the passphrase as it is; encrypt refuses an empty one without this
+    /// Allow an empty passphrase
     #[arg(long, help_heading = "Passphrase")]
     pub(crate) force_password: bool,
 

@@ -150,12 +150,35 @@ pub(crate) struct LuksFormatArgs {
     pub(crate) format: FormatArgs,
 }
 
-/// `luksDump`
-#[derive(Debug, Args)]
-#[command(after_help = "\
+const LUKS_DUMP_EXAMPLES: &str = "\
 Examples:
   lucarne luksDump model.luks
-  lucarne luksDump --json model.luks | jq .segments")]
+  lucarne luksDump --json model.luks | jq .segments";
+
+/// The members of [`crate::dump::header_json`], which keep their names and meanings.
+const LUKS_DUMP_JSON: &str = "
+
+The object that --json prints:
+  version            2
+  epoch              how often the header was written
+  uuid               text
+  label, subsystem   text, or null
+  metadata_bytes     size of one header copy
+  keyslots_bytes     size of the keyslots area
+  flags              list of texts
+  requirements       list of texts: what a reader must know
+  segments           list of: id, type, offset_bytes, size_bytes (null: to the device's end), flags,
+                     cipher, sector_bytes, integrity (null where there is none)
+  keyslots           list of: id, type, key_bits, priority (ignored, normal, preferred), bound (its key
+                     decrypts a segment), digest, area_offset_bytes, area_size_bytes; of type luks2 also
+                     cipher, cipher_key_bits, af_hash, af_stripes, pbkdf: type with hash, iterations, or
+                     with time_cost, memory_kib, threads
+  tokens             list of: id, type, keyslots
+  digests            list of: id, type, hash, iterations, keyslots, segments";
+
+/// `luksDump`
+#[derive(Debug, Args)]
+#[command(after_help = LUKS_DUMP_EXAMPLES, after_long_help = [LUKS_DUMP_EXAMPLES, LUKS_DUMP_JSON].concat())]
 pub(crate) struct LuksDumpArgs {
     /// The volume
     pub(crate) device: PathBuf,

@@ -1,23 +1,6 @@
 //! `luksDump --json`: one object whose members keep their names and meanings.
 //!
-//! ```text
-//! version            2
-//! epoch              how often the header was written
-//! uuid               text
-//! label, subsystem   text, or null
-//! metadata_bytes     one header copy
-//! keyslots_bytes     the keyslots area
-//! flags              list of texts
-//! requirements       list of texts: what a reader must know
-//! segments           list: id, type, offset_bytes, size_bytes (null: to the device's end), cipher,
-//!                    sector_bytes, integrity (each null where it does not apply), flags
-//! keyslots           list: id, type, key_bits, priority (ignored, normal, preferred), bound, digest,
-//!                    area_offset_bytes, area_size_bytes; of type luks2 also cipher, cipher_key_bits,
-//!                    af_hash, af_stripes, and pbkdf: type, and hash, iterations or
-//!                    time_cost, memory_kib, threads
-//! tokens             list: id, type, keyslots (list of ids)
-//! digests            list: id, type, hash, iterations, keyslots, segments (lists of ids)
-//! ```
+//! The manual page lists them.
 //! Salts and digests are left out; `--dump-json-metadata` has them.
 
 use lucarne::luks2::{Header, Kdf, Keyslot, Metadata, Segment, SegmentSize};

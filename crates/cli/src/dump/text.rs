@@ -91,18 +91,42 @@ fn write_segments(out: &mut String, metadata: &Metadata) -> fmt::Result {
             SegmentSize::Dynamic => writeln!(out, "\tlength: (whole device)")?,
             SegmentSize::Bytes(bytes) => writeln!(out, "\tlength: {bytes} [bytes]")?,
         }
-        if let Some(cipher) = member("encryption").and_then(Value::as_str) {
-            writeln!(out, "\tcipher: {}", printable(cipher))?;
+        let opal = segment.kind().starts_with("hw-opal");
+        match member("encryption").and_then(Value::as_str) {
+            Some(cipher) => writeln!(out, "\tcipher: {}", printable(cipher))?,
+            None if opal => writeln!(out, "\tcipher: (no SW encryption)")?,
+            None => {}
         }
         if let Some(bytes) = member("sector_size").and_then(Value::as_u64) {
             writeln!(out, "\tsector: {bytes} [bytes]")?;
         }
-        let integrity = member("integrity").and_then(|integrity| integrity.get("type"));
-        if let Some(kind) = integrity.and_then(Value::as_str) {
+        let integrity = |name| member("integrity").and_then(|integrity| integrity.get(name));
+        if let Some(kind) = integrity("type").and_then(Value::as_str) {
             writeln!(out, "\tintegrity: {}", printable(kind))?;
+        }
+        if let Some(bytes) = integrity("key_size").and_then(Value::as_u64) {
+            let bits = bytes.saturating_mul(8);
+            writeln!(out, "\tintegrity key size: {bits} [bits]")?;
         }
         if !segment.flags().is_empty() {
             writeln!(out, "\tflags : {}", printable(&segment.flags().join(", ")))?;
+        }
+        if opal {
+            let number = |name| member(name).and_then(Value::as_u64).unwrap_or(0);
+            let len = member("opal_segment_size").and_then(Value::as_str);
+            let key_bits = number("opal_key_size").saturating_mul(8);
+            writeln!(out, "\tHW OPAL encryption:")?;
+            writeln!(
+                out,
+                "\t\tOPAL segment number: {}",
+                number("opal_segment_number")
+            )?;
+            writeln!(out, "\t\tOPAL key: {key_bits} bits")?;
+            writeln!(
+                out,
+                "\t\tOPAL segment length: {} [bytes]",
+                printable(len.unwrap_or("0"))
+            )?;
         }
         writeln!(out)?;
     }

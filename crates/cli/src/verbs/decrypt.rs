@@ -6,7 +6,7 @@ use lucarne::{Access, Control, DecryptOptions, Destination, Output, Parallelism}
 use crate::{
     args::{CommonArgs, DecryptArgs},
     confirm,
-    device::{self, Opened},
+    device::Opened,
     exit::{Failure, shown},
     passphrase::StdinRole,
     progress::{Lines, Watcher},
@@ -20,10 +20,7 @@ pub(crate) fn run(args: &DecryptArgs, common: &CommonArgs, report: &Report) -> a
     let opened = Opened::open(&args.input, args.unlock.header.as_deref(), Access::ReadOnly)?;
     let replace = match streamed {
         true => None,
-        false => {
-            device::refuse_same_file(&opened.data, &args.output)?;
-            Some(confirm::replacement(common.batch_mode, &args.output)?)
-        }
+        false => Some(confirm::replacement(common.batch_mode, &args.output)?),
     };
     let unlocking = Unlocking {
         device: &args.input,
