@@ -43,7 +43,7 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
     /// The storage below failed.
-    #[error("cannot {op} at byte {offset}: {source}")]
+    #[error("cannot {op}{}: {source}", .op.place(*.offset))]
     Io {
         /// What was tried.
         op: IoOp,
@@ -66,14 +66,27 @@ pub enum IoOp {
     Write,
     /// Make durable.
     Flush,
-    /// Ask for the length, or set it.
+    /// Ask for the length.
     Length,
+    /// Set space aside; the offset is how much.
+    Reserve,
     /// Give a finished file its name.
     Rename,
     /// Take random bytes from the system.
     Random,
     /// Start threads.
     StartThreads,
+}
+
+impl IoOp {
+    /// What the offset means, for the operations where it means something.
+    fn place(self, offset: u64) -> String {
+        match self {
+            Self::Read | Self::Write => format!(" at byte {offset}"),
+            Self::Reserve => format!(" {offset} bytes"),
+            _ => String::new(),
+        }
+    }
 }
 
 impl std::fmt::Display for IoOp {
@@ -83,7 +96,8 @@ impl std::fmt::Display for IoOp {
             Self::Read => "read",
             Self::Write => "write",
             Self::Flush => "flush",
-            Self::Length => "find or set the length",
+            Self::Length => "find the length",
+            Self::Reserve => "reserve",
             Self::Rename => "name the finished file",
             Self::Random => "take random bytes",
             Self::StartThreads => "start threads",

@@ -115,7 +115,7 @@ fn prepare_length(
         storage.reserve(len)
     };
     prepared.map_err(|source| match present {
-        0 => Error::io(IoOp::Length, len, source),
+        0 => Error::io(IoOp::Reserve, len, source),
         // A device cannot be lengthened.
         _ => Error::device(format!(
             "{len} bytes of plaintext for {present} bytes of device"

@@ -168,7 +168,7 @@ fn prepare_space(output: &dyn Storage, present: u64, len: u64, sparse: bool) -> 
         (0, true) => output.set_len(len),
         _ => Ok(()),
     };
-    prepared.map_err(|source| Error::io(IoOp::Length, len, source))
+    prepared.map_err(|source| Error::io(IoOp::Reserve, len, source))
 }
 
 fn encrypt_storage(
