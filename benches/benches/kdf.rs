@@ -1,0 +1,81 @@
+//! Key derivation as a keyslot pays it: what a header's costs mean in time.
+//!
+//! Argon2's lanes run on the global rayon pool; the memory is allocated, used and wiped each time,
+//! as it is when a volume is opened. The first touch of fresh memory is part of that.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use lucarne_format::luks2::{Argon2Variant, Luks2Keyslot};
+use lucarne_keyslot::{
+    Hash, KdfParams, SealRequest, af, create_digest, open_keyslot, seal_keyslot, verify_digest,
+};
+
+const PBKDF2_ITERATIONS: u32 = 100_000;
+
+/// A keyslot and its area.
+fn keyslot(kdf: KdfParams) -> (Luks2Keyslot, Vec<u8>) {
+    let request = SealRequest {
+        area_offset: 32768,
+        area_room: 1 << 20,
+        area_cipher: &"aes-xts-plain64".parse().unwrap(),
+        area_key_len: 64,
+        af_hash: Hash::Sha256,
+        kdf,
+    };
+    seal_keyslot(&request, &[7; 64], b"passphrase").unwrap()
+}
+
+fn argon2(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("open a keyslot, argon2id, 4 passes");
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(20));
+    for (memory_mib, lanes) in [(64, 1), (64, 4), (256, 1), (256, 2), (256, 4), (1024, 4)] {
+        let (keyslot, area) = keyslot(KdfParams::Argon2 {
+            variant: Argon2Variant::Id,
+            time: 4,
+            memory_kib: memory_mib << 10,
+            lanes,
+        });
+        group.throughput(Throughput::Bytes(u64::from(memory_mib) << 22));
+        group.bench_function(
+            BenchmarkId::new(format!("{memory_mib} MiB"), lanes),
+            |bencher| {
+                bencher.iter(|| open_keyslot(&keyslot, &area, b"passphrase").unwrap());
+            },
+        );
+    }
+    group.finish();
+}
+
+/// The digest of a volume key, as every opening verifies it.
+fn pbkdf2(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("verify a digest, pbkdf2");
+    group
+        .sample_size(20)
+        .throughput(Throughput::Elements(PBKDF2_ITERATIONS.into()));
+    for hash in [Hash::Sha1, Hash::Sha256, Hash::Sha512] {
+        let digest = create_digest(&[7; 64], hash, PBKDF2_ITERATIONS).unwrap();
+        group.bench_function(hash.name(), |bencher| {
+            bencher.iter(|| verify_digest(&digest, &[7; 64]).unwrap());
+        });
+    }
+    group.finish();
+}
+
+/// What opening a keyslot costs besides its key derivation.
+fn splitter(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("af merge, 64-byte key");
+    for hash in [Hash::Sha1, Hash::Sha256, Hash::Sha512] {
+        let material = af::split(hash, &[7; 64]).unwrap();
+        group.bench_function(hash.name(), |bencher| {
+            bencher.iter(|| af::merge(hash, 64, &material).unwrap());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, splitter, pbkdf2, argon2);
+criterion_main!(benches);
