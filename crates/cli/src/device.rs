@@ -3,13 +3,13 @@
 use std::{
     ffi::OsStr,
     io,
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
 use lucarne::{Access, FileStorage};
 
-use crate::exit::Failure;
+use crate::exit::{Failure, shown};
 
 /// Opens a file or block device; `UUID=…` names one as in cryptsetup.
 pub(crate) fn open(path: &Path, access: Access) -> anyhow::Result<FileStorage> {
@@ -48,6 +48,21 @@ impl Opened {
     pub(crate) fn header(&self) -> &FileStorage {
         self.detached_header.as_ref().unwrap_or(&self.data)
     }
+}
+
+/// Refuses to write over what is being read, under whatever name.
+pub(crate) fn refuse_same_file(input: &FileStorage, output: &Path) -> anyhow::Result<()> {
+    let same = match (input.file().metadata(), std::fs::metadata(output)) {
+        (Ok(input), Ok(output)) => (input.dev(), input.ino()) == (output.dev(), output.ino()),
+        // What is not there, or cannot be asked, is not the open file; creating it will say more.
+        _ => false,
+    };
+    if same {
+        return Err(
+            Failure::Exists(format!("{}: IN and OUT are the same file", shown(output))).into(),
+        );
+    }
+    Ok(())
 }
 
 fn resolved(path: &Path) -> PathBuf {

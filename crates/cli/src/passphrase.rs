@@ -67,21 +67,8 @@ impl<'a> Source<'a> {
     }
 
     /// A passphrase for something new. It is asked for twice, unless `--batch-mode`.
-    ///
-    /// cryptsetup takes an empty one without a word; a volume that anybody opens has to be asked for.
-    pub(crate) fn new_one(
-        &self,
-        batch_mode: bool,
-        allow_empty: bool,
-    ) -> anyhow::Result<SecretBytes> {
-        let passphrase = self.read(self.verified(!batch_mode))?;
-        if passphrase.is_empty() && !allow_empty {
-            return Err(Failure::Permission(
-                "the passphrase is empty; --force-password allows that".into(),
-            )
-            .into());
-        }
-        Ok(passphrase)
+    pub(crate) fn new_one(&self, batch_mode: bool) -> anyhow::Result<SecretBytes> {
+        self.read(self.verified(!batch_mode))
     }
 
     /// Whether to ask twice.

@@ -42,21 +42,15 @@ impl Unlocking<'_> {
                 None => options,
             }
         };
-        if report.is_verbose() {
-            // Opening says nothing about the keyslot, so it is unlocked first, at the price of
-            // checking the digest twice.
-            let unlocked = self.key(&header, opened.header(), false, report)?;
-            return options()
-                .open(&opened.data, Secret::VolumeKey(&unlocked.volume_key))
-                .with_context(|| shown(self.device));
-        }
-        self.with_secret(&header, |secret| {
+        let volume = self.with_secret(&header, |secret| {
             let options = match (secret, self.args.key_slot) {
                 (Secret::Passphrase(_), Some(keyslot)) => options().keyslot(keyslot),
                 _ => options(),
             };
             options.open(&opened.data, secret)
-        })
+        })?;
+        say_unlocked(volume.keyslot(), report);
+        Ok(volume)
     }
 
     /// Finds a key without using it.
@@ -75,9 +69,7 @@ impl Unlocking<'_> {
         let unlocked = self.with_secret(header, |secret| {
             lucarne::unlock(header, storage, secret, &options)
         })?;
-        if let Some(keyslot) = unlocked.keyslot {
-            report.say(&format!("Key slot {keyslot} unlocked."));
-        }
+        say_unlocked(unlocked.keyslot, report);
         Ok(unlocked)
     }
 
@@ -110,6 +102,12 @@ impl Unlocking<'_> {
             }
         }
         Err(anyhow::Error::new(Error::WrongKey).context(shown(self.device)))
+    }
+}
+
+fn say_unlocked(keyslot: Option<u32>, report: &Report) {
+    if let Some(keyslot) = keyslot {
+        report.say(&format!("Key slot {keyslot} unlocked."));
     }
 }
 

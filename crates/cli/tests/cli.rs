@@ -125,36 +125,42 @@ fn a_key_file_may_be_8_mib_long_and_no_longer() {
 }
 
 #[test]
-fn an_empty_passphrase_is_made_only_when_asked_for() {
+fn encrypt_takes_an_empty_passphrase_only_when_told_to() {
     let scratch = Scratch::new();
     scratch.file("plain", b"bytes");
     scratch.zeros("device", 20 << 20);
     let cheap = CHEAP.join(" ");
-    for (line, volume) in [
-        (format!("encrypt {cheap} plain volume"), "volume"),
-        (format!("luksFormat {cheap} device"), "device"),
+    let line = format!("encrypt {cheap} plain volume");
+    let outcome = lucarne(&scratch, &line, b"\n");
+    assert_eq!(code(&outcome), 2);
+    let advice = outcome.stderr.contains("--force-password");
+    assert!(advice, "{}", outcome.stderr);
+    assert!(!scratch.path("volume").exists());
+    for line in [
+        format!("{line} --force-password"),
+        // As cryptsetup does.
+        format!("luksFormat {cheap} device"),
+        "open --test-passphrase device".to_owned(),
+        "open --test-passphrase volume".to_owned(),
     ] {
         let outcome = lucarne(&scratch, &line, b"\n");
-        assert_eq!(code(&outcome), 2, "{line}");
-        let advice = outcome.stderr.contains("--force-password");
-        assert!(advice, "{}", outcome.stderr);
-        let is_luks = lucarne(&scratch, &format!("isLuks {volume}"), b"");
-        assert_ne!(code(&is_luks), 0, "{line}");
-        let outcome = lucarne(&scratch, &format!("{line} --force-password"), b"\n");
         assert_eq!(code(&outcome), 0, "{line}: {}", outcome.stderr);
-        let open = format!("open --test-passphrase {volume}");
-        assert_eq!(code(&lucarne(&scratch, &open, b"\n")), 0, "{line}");
     }
 }
 
 #[test]
-fn a_file_can_be_replaced_by_its_own_volume() {
+fn a_file_is_never_written_over_while_it_is_read() {
     let scratch = with_volume(b"bytes");
-    let line = format!("encrypt -q --key-file key {} plain plain", CHEAP.join(" "));
-    assert_eq!(code(&lucarne(&scratch, &line, b"")), 0);
-    assert_eq!(code(&lucarne(&scratch, "isLuks plain", b"")), 0);
-    let outcome = lucarne(&scratch, "decrypt -q --key-file key plain plain", b"");
-    assert_eq!(code(&outcome), 0, "{}", outcome.stderr);
+    fs::hard_link(scratch.path("plain"), scratch.path("link")).unwrap();
+    for line in [
+        "encrypt -q --key-file key plain plain",
+        "encrypt -q --key-file key plain link",
+        "decrypt -q --key-file key volume ./volume",
+    ] {
+        let outcome = lucarne(&scratch, line, b"");
+        assert_eq!(code(&outcome), 5, "{line}");
+        assert!(outcome.stderr.contains("same file"), "{}", outcome.stderr);
+    }
     assert_eq!(read(&scratch.path("plain")), b"bytes");
 }
 
@@ -261,6 +267,68 @@ fn write_changes_exactly_its_bytes() {
     assert!(outcome.stderr.contains("12288"), "{}", outcome.stderr);
     let outcome = lucarne(&scratch, "read --key-file key --offset 12280 volume", b"");
     assert_eq!(outcome.stdout, [9; 8]);
+}
+
+#[test]
+fn a_recorded_length_that_no_longer_holds_is_told() {
+    let scratch = with_volume(b"bytes");
+    let outcome = lucarne(&scratch, "decrypt --key-file key volume -", b"");
+    assert_eq!(
+        (outcome.text().as_str(), outcome.stderr.as_str()),
+        ("bytes", "")
+    );
+    lucarne(&scratch, "write --key-file key --offset 10 volume", b"more");
+    let outcome = lucarne(&scratch, "decrypt --key-file key volume -", b"");
+    assert_eq!(code(&outcome), 0);
+    assert_eq!(outcome.stdout.len(), 4096);
+    assert!(
+        outcome.stderr.contains("length of 5 bytes"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+/// In the words of cryptsetup 2.8; the device-mapper-less cryptsetup cannot make such volumes.
+#[test]
+fn luks_dump_shows_what_cannot_be_opened() {
+    let scratch = with_volume(b"bytes");
+    let mut image = read(&scratch.path("volume"));
+    lucarne_testkit::luks2::edit_json(&mut image, |json| {
+        json["segments"]["0"]["integrity"] = serde_json::json!({
+            "type": "hmac(sha256)",
+            "journal_encryption": "none",
+            "journal_integrity": "none",
+            "key_size": 48,
+        });
+    });
+    scratch.file("integrity", &image);
+    let text = lucarne(&scratch, "luksDump integrity", b"").text();
+    let lines =
+        "\tsector: 4096 [bytes]\n\tintegrity: hmac(sha256)\n\tintegrity key size: 384 [bits]\n\n";
+    assert!(text.contains(lines), "{text}");
+
+    lucarne_testkit::luks2::edit_json(&mut image, |json| {
+        let segment = &mut json["segments"]["0"];
+        *segment = serde_json::json!({
+            "type": "hw-opal",
+            "offset": segment["offset"],
+            "size": "1048576",
+            "opal_segment_number": 1,
+            "opal_key_size": 32,
+            "opal_segment_size": "1048576",
+        });
+        json["config"]["requirements"] = serde_json::json!({ "mandatory": ["opal"] });
+    });
+    scratch.file("opal", &image);
+    let text = lucarne(&scratch, "luksDump opal", b"").text();
+    let lines = "  0: hw-opal\n\toffset: 16777216 [bytes]\n\tlength: 1048576 [bytes]\n\
+        \tcipher: (no SW encryption)\n\tHW OPAL encryption:\n\t\tOPAL segment number: 1\n\
+        \t\tOPAL key: 256 bits\n\t\tOPAL segment length: 1048576 [bytes]\n\n";
+    assert!(text.contains(lines), "{text}");
+    assert!(text.contains("Requirements:\topal \n"), "{text}");
+    let outcome = lucarne(&scratch, "decrypt --key-file key opal out", b"");
+    assert_eq!(code(&outcome), 1, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("opal"), "{}", outcome.stderr);
 }
 
 #[test]

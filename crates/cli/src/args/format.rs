@@ -13,7 +13,7 @@ pub(crate) struct FormatArgs {
     #[command(flatten)]
     pub(crate) key: KeyFileArgs,
 
-    /// Allow an empty passphrase
+    /// Take the passphrase as it is; encrypt refuses an empty one without this
     #[arg(long, help_heading = "Passphrase")]
     pub(crate) force_password: bool,
 

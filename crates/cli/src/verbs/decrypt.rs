@@ -6,11 +6,11 @@ use lucarne::{Access, Control, DecryptOptions, Destination, Output, Parallelism}
 use crate::{
     args::{CommonArgs, DecryptArgs},
     confirm,
-    device::Opened,
+    device::{self, Opened},
     exit::{Failure, shown},
     passphrase::StdinRole,
     progress::{Lines, Watcher},
-    report::Report,
+    report::{Report, complain},
     signals::Graceful,
     unlock::Unlocking,
 };
@@ -20,7 +20,10 @@ pub(crate) fn run(args: &DecryptArgs, common: &CommonArgs, report: &Report) -> a
     let opened = Opened::open(&args.input, args.unlock.header.as_deref(), Access::ReadOnly)?;
     let replace = match streamed {
         true => None,
-        false => Some(confirm::replacement(common.batch_mode, &args.output)?),
+        false => {
+            device::refuse_same_file(&opened.data, &args.output)?;
+            Some(confirm::replacement(common.batch_mode, &args.output)?)
+        }
     };
     let unlocking = Unlocking {
         device: &args.input,
@@ -58,7 +61,7 @@ pub(crate) fn run(args: &DecryptArgs, common: &CommonArgs, report: &Report) -> a
         Lines::Stdout
     };
     let watcher = Watcher::new(&args.progress, common.batch_mode, &args.input, lines);
-    watcher
+    let decrypted = watcher
         .watch(&control, || {
             let mut stdout = std::io::stdout();
             let destination = match &output {
@@ -70,6 +73,12 @@ pub(crate) fn run(args: &DecryptArgs, common: &CommonArgs, report: &Report) -> a
         .map_err(|error| super::not_made(error, &args.input, &args.output))?;
     if let Some(output) = output {
         output.finish().with_context(|| shown(&args.output))?;
+    }
+    if let Some(len) = decrypted.outdated_len {
+        complain(&format!(
+            "the recorded length of {len} bytes no longer holds, so all {} bytes are given",
+            decrypted.plaintext_len
+        ));
     }
     Ok(())
 }

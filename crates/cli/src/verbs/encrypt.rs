@@ -42,6 +42,9 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
         true => None,
         false => Some(device::open(&args.input, Access::ReadOnly)?),
     };
+    if let Some(input) = &input {
+        device::refuse_same_file(input, &args.output)?;
+    }
     let replace = confirm::replacement(common.batch_mode, &args.output)?;
     let header = match &args.format.header {
         Some(path) => {
@@ -56,7 +59,14 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
         StdinRole::Free
     };
     let passphrase = passphrase::Source::new(&args.format.key, &args.output, stdin)
-        .new_one(common.batch_mode, args.format.force_password)?;
+        .new_one(common.batch_mode)?;
+    // luksFormat takes one, as cryptsetup does; here it would be a volume that anybody opens.
+    if passphrase.is_empty() && !args.format.force_password {
+        return Err(Failure::Permission(
+            "the passphrase is empty; --force-password allows that".into(),
+        )
+        .into());
+    }
 
     let _graceful = Graceful::begin()?;
     let output = Output::create(&args.output, replace).with_context(|| shown(&args.output))?;

@@ -37,8 +37,7 @@ pub(crate) fn run(
             ),
         )?;
     }
-    let passphrase = Source::new(&key, &args.device, StdinRole::Free)
-        .new_one(common.batch_mode, args.format.force_password)?;
+    let passphrase = Source::new(&key, &args.device, StdinRole::Free).new_one(common.batch_mode)?;
 
     let make = |storage: &dyn Storage, data: Option<&dyn Storage>| {
         lucarne::format(storage, data, &passphrase, &options).with_context(|| shown(overwritten))
