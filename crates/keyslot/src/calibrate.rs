@@ -9,7 +9,7 @@ use crate::{
     Error, Hash, KdfParams, kdf,
     kdf::{
         MAX_ARGON2_LANES, MAX_ARGON2_MEMORY_KIB, MIN_ARGON2_MEMORY_KIB, MIN_ARGON2_TIME,
-        MIN_PBKDF2_ITERATIONS,
+        MIN_PBKDF2_ITERATIONS, within,
     },
     machine,
 };
@@ -116,6 +116,12 @@ impl KdfRequest {
             KdfKind::Argon2id => Argon2Variant::Id,
             KdfKind::Argon2i => Argon2Variant::I,
         };
+        within(
+            "argon2 memory in KiB",
+            self.max_memory_kib,
+            MIN_ARGON2_MEMORY_KIB,
+            MAX_ARGON2_MEMORY_KIB,
+        )?;
         let lanes = self.max_lanes.min(MAX_ARGON2_LANES);
         if let Some(time) = self.iterations {
             let memory_kib = self.max_memory_kib;
@@ -134,10 +140,7 @@ impl KdfRequest {
             .unwrap_or(u32::MAX);
         let search = Argon2Search {
             min_memory_kib: MIN_ARGON2_MEMORY_KIB.max(8 * lanes),
-            max_memory_kib: self
-                .max_memory_kib
-                .min(machine_kib)
-                .min(MAX_ARGON2_MEMORY_KIB),
+            max_memory_kib: self.max_memory_kib.min(machine_kib),
             target: self.target,
         };
         // Refuses too little memory and no lanes before anything is measured.
@@ -362,6 +365,14 @@ mod tests {
                 ..argon2.clone()
             }),
             "argon2 memory in KiB of 31 is outside of 32 to 4194304",
+        );
+        assert_eq!(
+            refused(KdfRequest {
+                max_memory_kib: 4_194_305,
+                iterations: None,
+                ..argon2.clone()
+            }),
+            "argon2 memory in KiB of 4194305 is outside of 32 to 4194304",
         );
         assert_eq!(
             refused(KdfRequest {

@@ -112,7 +112,7 @@ pub(crate) fn check_pbkdf2_iterations(iterations: u32) -> Result<(), Error> {
     )
 }
 
-fn within(parameter: &'static str, value: u32, min: u32, max: u32) -> Result<(), Error> {
+pub(crate) fn within(parameter: &'static str, value: u32, min: u32, max: u32) -> Result<(), Error> {
     if (min..=max).contains(&value) {
         return Ok(());
     }
