@@ -266,7 +266,7 @@ pub fn in_folder(folder: &Path) -> Vec<Vector> {
             ),
         }
     }
-    descriptions.sort();
+    descriptions.sort_by_key(|path| path.file_stem().map(ToOwned::to_owned));
     let vectors: Vec<Vector> = descriptions.iter().map(|path| Vector::load(path)).collect();
     for file in packed {
         let described = vectors.iter().any(|vector| {
