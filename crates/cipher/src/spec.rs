@@ -76,6 +76,14 @@ impl CipherSpec {
         Ok(())
     }
 
+    /// Whether this cipher can be had at all, whatever the key.
+    ///
+    /// # Errors
+    /// [`CipherError::Unsupported`].
+    pub fn check_supported(&self) -> Result<(), CipherError> {
+        self.supported_iv().map(|_| ())
+    }
+
     /// Whether a key of `bytes` bytes can be this cipher's: `true` also for a cipher that is not
     /// supported, of which nothing is known here.
     #[must_use]

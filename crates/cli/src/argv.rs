@@ -440,8 +440,8 @@ mod tests {
             };
             // Under its other meaning, a byte offset, it is the command's own.
             clap.retain(|verb| {
-                !generators.contains(verb)
-                    && !(known.long == "offset" && ["read", "write"].contains(verb))
+                let is_other_meaning = known.long == "offset" && ["read", "write"].contains(verb);
+                !is_other_meaning && !generators.contains(verb)
             });
             table.sort_unstable();
             clap.sort_unstable();

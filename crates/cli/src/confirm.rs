@@ -28,6 +28,9 @@ pub(crate) fn replacement(batch_mode: bool, path: &Path) -> anyhow::Result<Repla
         // If it is there but cannot be looked at, creating it will say why.
         return Ok(Replace::Never);
     }
+    if path.is_dir() {
+        return Err(Failure::Device(format!("{}: is a directory", shown(path))).into());
+    }
     if !batch_mode {
         if !io::stdin().is_terminal() {
             return Err(Failure::Exists(format!(

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lucarne::{Access, FileStorage};
+use lucarne::{Access, FileStorage, LockKind};
 
 use crate::exit::{Failure, shown};
 
@@ -21,6 +21,21 @@ pub(crate) fn open(path: &Path, access: Access) -> anyhow::Result<FileStorage> {
             _ => Failure::Device(message).into(),
         }
     })
+}
+
+/// Opens a file or block device whose header is about to be replaced, and keeps other processes
+/// (cryptsetup among them) away from it until it is closed.
+pub(crate) fn open_exclusively(path: &Path) -> anyhow::Result<FileStorage> {
+    let device = open(path, Access::ReadWrite)?;
+    device
+        .try_lock(LockKind::Exclusive)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                Failure::Exists(format!("{}: another process holds its lock", shown(path)))
+            }
+            _ => Failure::Device(format!("{}: cannot lock: {error}", shown(path))),
+        })?;
+    Ok(device)
 }
 
 /// Opens the device and, if it is detached, its header.

@@ -47,7 +47,7 @@ impl Unlocking<'_> {
                 (Secret::Passphrase(_), Some(keyslot)) => options().keyslot(keyslot),
                 _ => options(),
             };
-            options.open(&opened.data, secret)
+            options.open_judged(&header, &opened.data, secret)
         })?;
         say_unlocked(volume.keyslot(), report);
         Ok(volume)

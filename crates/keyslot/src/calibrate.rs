@@ -8,8 +8,8 @@ use lucarne_format::luks2::Argon2Variant;
 use crate::{
     Error, Hash, KdfParams, kdf,
     kdf::{
-        MAX_ARGON2_LANES, MAX_ARGON2_MEMORY_KIB, MIN_ARGON2_MEMORY_KIB, MIN_ARGON2_TIME,
-        MIN_PBKDF2_ITERATIONS, within,
+        MAX_ARGON2_LANES, MIN_ARGON2_MEMORY_KIB, MIN_ARGON2_TIME, MIN_PBKDF2_ITERATIONS,
+        check_pbkdf2_iterations,
     },
     machine,
 };
@@ -105,33 +105,26 @@ impl KdfRequest {
     /// [`Error::Parameter`] for given costs outside of what a new keyslot may have, and
     /// [`Error::OutOfMemory`].
     pub fn resolve(&self, hash: Hash, key_len: usize) -> Result<KdfParams, Error> {
+        self.check()?;
         let variant = match self.kind {
             KdfKind::Pbkdf2 => {
                 let iterations = match self.iterations {
                     Some(iterations) => iterations,
                     None => pbkdf2_iterations(hash, key_len, self.target),
                 };
-                return KdfParams::Pbkdf2 { hash, iterations }.checked();
+                return Ok(KdfParams::Pbkdf2 { hash, iterations });
             }
             KdfKind::Argon2id => Argon2Variant::Id,
             KdfKind::Argon2i => Argon2Variant::I,
         };
-        within(
-            "argon2 memory in KiB",
-            self.max_memory_kib,
-            MIN_ARGON2_MEMORY_KIB,
-            MAX_ARGON2_MEMORY_KIB,
-        )?;
         let lanes = self.max_lanes.min(MAX_ARGON2_LANES);
         if let Some(time) = self.iterations {
-            let memory_kib = self.max_memory_kib;
-            return KdfParams::Argon2 {
+            return Ok(KdfParams::Argon2 {
                 variant,
                 time,
-                memory_kib,
+                memory_kib: self.max_memory_kib,
                 lanes,
-            }
-            .checked();
+            });
         }
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let lanes = lanes.min(u32::try_from(cpus).unwrap_or(u32::MAX));
@@ -143,14 +136,6 @@ impl KdfRequest {
             max_memory_kib: self.max_memory_kib.min(machine_kib),
             target: self.target,
         };
-        // Refuses too little memory and no lanes before anything is measured.
-        KdfParams::Argon2 {
-            variant,
-            time: MIN_ARGON2_TIME,
-            memory_kib: search.max_memory_kib,
-            lanes,
-        }
-        .checked()?;
         let (time, memory_kib) = search.run(|time, memory_kib| {
             let kdf = KdfParams::Argon2 {
                 variant,
@@ -163,13 +148,33 @@ impl KdfRequest {
             kdf::derive(&kdf, b"calibration", key_len)?;
             Ok(start.elapsed())
         })?;
-        KdfParams::Argon2 {
+        Ok(KdfParams::Argon2 {
             variant,
             time,
             memory_kib,
             lanes,
+        })
+    }
+
+    /// Whether a new keyslot may have these costs; nothing is measured.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`].
+    pub fn check(&self) -> Result<(), Error> {
+        let variant = match self.kind {
+            KdfKind::Pbkdf2 => {
+                return check_pbkdf2_iterations(self.iterations.unwrap_or(MIN_PBKDF2_ITERATIONS));
+            }
+            KdfKind::Argon2id => Argon2Variant::Id,
+            KdfKind::Argon2i => Argon2Variant::I,
+        };
+        KdfParams::Argon2 {
+            variant,
+            time: self.iterations.unwrap_or(MIN_ARGON2_TIME),
+            memory_kib: self.max_memory_kib,
+            lanes: self.max_lanes.min(MAX_ARGON2_LANES),
         }
-        .checked()
+        .check()
     }
 
     /// The iterations of a new volume's digest: 125 ms' worth, or the least that is allowed when

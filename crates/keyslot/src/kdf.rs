@@ -76,11 +76,7 @@ impl KdfParams {
         }
     }
 
-    pub(crate) fn checked(self) -> Result<Self, Error> {
-        self.check().map(|()| self)
-    }
-
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         match *self {
             Self::Pbkdf2 { iterations, .. } => check_pbkdf2_iterations(iterations),
             Self::Argon2 {
@@ -112,7 +108,7 @@ pub(crate) fn check_pbkdf2_iterations(iterations: u32) -> Result<(), Error> {
     )
 }
 
-pub(crate) fn within(parameter: &'static str, value: u32, min: u32, max: u32) -> Result<(), Error> {
+fn within(parameter: &'static str, value: u32, min: u32, max: u32) -> Result<(), Error> {
     if (min..=max).contains(&value) {
         return Ok(());
     }

@@ -15,6 +15,9 @@ use crate::layout::{Layout, LayoutRequest};
 use crate::length_token::LengthToken;
 use crate::sector_map::SectorMap;
 
+/// Keyslots of a LUKS2 header (specification 3.2).
+const KEYSLOT_COUNT: u32 = 32;
+
 /// What a new volume is like. The defaults are those of cryptsetup 2.8's `luksFormat`.
 ///
 /// ```
@@ -118,6 +121,11 @@ pub fn format(
 ) -> Result<Formatted, Error> {
     let layout = options.layout(detached_data.is_some())?;
     let data_len = detached_data.unwrap_or(device).len().map_err(measuring)?;
+    if detached_data.is_none() && data_len == 0 {
+        return Err(Error::refused(
+            "a device of 0 bytes has no room for a header",
+        ));
+    }
     let room = data_len.saturating_sub(layout.data_offset);
     let sector_size = match options.sector_size {
         Some(size) if !room.is_multiple_of(u64::from(size.bytes())) => {
@@ -144,6 +152,60 @@ pub fn format(
 }
 
 impl FormatOptions {
+    /// Finds what would be refused, without a passphrase and before anything is paid for or written.
+    /// `detached`: the header will lie apart from the data.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] and [`Error::Unsupported`], as [`format`] and [`crate::encrypt`] give them.
+    ///
+    /// ```
+    /// use lucarne::{Error, FormatOptions};
+    /// let options = FormatOptions { key_len: 48, ..Default::default() };
+    /// assert!(matches!(options.check(false), Err(Error::Refused(_))));
+    /// ```
+    pub fn check(&self, detached: bool) -> Result<(), Error> {
+        self.checked(detached).map(|_| ())
+    }
+
+    /// The layout, and the header's names.
+    fn checked(&self, detached: bool) -> Result<(Layout, NewHeader), Error> {
+        let layout = self.layout(detached)?;
+        let names = NewHeader {
+            header_size: layout.metadata_size,
+            keyslots_size: layout.keyslots_size,
+            uuid: self.uuid.unwrap_or_else(uuid::Uuid::new_v4).to_string(),
+            label: self.label.clone(),
+            subsystem: self.subsystem.clone(),
+            ..NewHeader::default()
+        };
+        // The least header with these names: what the format refuses of them shows here.
+        Header::new(&names, |draft| {
+            let segment = Segment::Linear {
+                offset: layout.data_offset,
+                size: SegmentSize::Dynamic,
+                flags: Vec::new(),
+            };
+            draft.insert_segment(0, &segment)
+        })?;
+        if self.keyslot >= KEYSLOT_COUNT {
+            return Err(Error::refused(format!(
+                "keyslot {} (they are numbered 0 to {})",
+                self.keyslot,
+                KEYSLOT_COUNT - 1
+            )));
+        }
+        self.kdf.check()?;
+        let key_len = self
+            .volume_key
+            .as_ref()
+            .map_or(self.key_len, |key| key.len());
+        self.cipher.check_key_len(key_len)?;
+        if let Some(cipher) = &self.keyslot_cipher {
+            cipher.check_key_len(self.keyslot_key_len.unwrap_or(key_len))?;
+        }
+        Ok((layout, names))
+    }
+
     fn layout(&self, detached: bool) -> Result<Layout, Error> {
         LayoutRequest {
             metadata_size: self.metadata_size,
@@ -184,15 +246,7 @@ impl NewVolume {
         sector_size: DataUnit,
         detached: bool,
     ) -> Result<Self, Error> {
-        let layout = options.layout(detached)?;
-        let names = NewHeader {
-            header_size: layout.metadata_size,
-            keyslots_size: layout.keyslots_size,
-            uuid: options.uuid.unwrap_or_else(uuid::Uuid::new_v4).to_string(),
-            label: options.label.clone(),
-            subsystem: options.subsystem.clone(),
-            ..NewHeader::default()
-        };
+        let (layout, names) = options.checked(detached)?;
         let volume_key = options.new_volume_key()?;
         // Refuses what the data's cipher cannot take before the key derivation is paid for.
         SectorCipher::new(&options.cipher, &volume_key, sector_size)?;

@@ -191,7 +191,12 @@ impl From<lucarne_cipher::CipherError> for Error {
     fn from(error: lucarne_cipher::CipherError) -> Self {
         use lucarne_cipher::CipherError as Cipher;
         match error {
-            Cipher::Unsupported { .. } => Self::unsupported(error.to_string()),
+            Cipher::Unsupported { spec } => Self::unsupported(format!(
+                "cipher {spec} (aes-xts-plain64 and aes-xts-plain are)"
+            )),
+            Cipher::DataUnitSize { bytes } => Self::unsupported(format!(
+                "sector size {bytes} (512, 1024, 2048 and 4096 are)"
+            )),
             _ => Self::refused(error.to_string()),
         }
     }

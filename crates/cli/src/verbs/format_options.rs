@@ -50,6 +50,8 @@ pub(super) fn translate(args: &FormatArgs) -> anyhow::Result<FormatOptions> {
         options.keyslot_key_len = Some(len("--keyslot-key-size", bytes)?);
     }
     translate_kdf(args, &mut options)?;
+    // Before a passphrase is asked for, which would be for nothing.
+    options.check(args.header.is_some())?;
     Ok(options)
 }
 

@@ -22,11 +22,10 @@ pub(crate) fn run(
     let key = with_positional_key_file(args);
     let header = args.format.header.as_deref();
     let overwritten = header.unwrap_or(&args.device);
-    let data_access = match header {
-        Some(_) => Access::ReadOnly,
-        None => Access::ReadWrite,
+    let device = match header {
+        Some(_) => device::open(&args.device, Access::ReadOnly)?,
+        None => device::open_exclusively(&args.device)?,
     };
-    let device = device::open(&args.device, data_access)?;
     let is_new = header.is_some_and(|header| !header.exists());
     if !is_new {
         confirm::confirm(
@@ -42,7 +41,7 @@ pub(crate) fn run(
     let make = |storage: &dyn Storage, data: Option<&dyn Storage>| {
         lucarne::format(storage, data, &passphrase, &options).with_context(|| shown(overwritten))
     };
-    match header {
+    let formatted = match header {
         None => make(&device, None)?,
         Some(header) if is_new => {
             let _graceful = Graceful::begin()?;
@@ -51,8 +50,14 @@ pub(crate) fn run(
             output.finish().with_context(|| shown(header))?;
             formatted
         }
-        Some(header) => make(&device::open(header, Access::ReadWrite)?, Some(&device))?,
+        Some(header) => make(&device::open_exclusively(header)?, Some(&device))?,
     };
+    if formatted.volume_len == 0 {
+        complain(&format!(
+            "{}: too small to be opened: no space remains for data",
+            shown(&args.device)
+        ));
+    }
     report.say(&format!("Key slot {} created.", options.keyslot));
     Ok(())
 }

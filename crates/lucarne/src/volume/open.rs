@@ -10,7 +10,7 @@ use lucarne_storage::Storage;
 use crate::error::measuring;
 use crate::length_token::LengthToken;
 use crate::sector_map::SectorMap;
-use crate::unlock::{UnlockOptions, Unlocked, unlock};
+use crate::unlock::{UnlockOptions, unlock};
 use crate::{Error, Secret, Volume, read_header};
 
 /// How a volume is opened.
@@ -71,41 +71,73 @@ impl<'a> OpenOptions<'a> {
     /// than the limits, [`Error::Device`] when the data device is too short for the header's segment,
     /// [`Error::Io`] from the storage.
     pub fn open<S: Storage>(&self, data: S, secret: Secret<'_>) -> Result<Volume<S>, Error> {
-        let header_storage: &dyn Storage = self.header.unwrap_or(&data);
-        let header = read_header(header_storage)?.header;
+        let header = read_header(self.header.unwrap_or(&data))?.header;
+        self.open_judged(&header, data, secret)
+    }
+
+    /// As [`Self::open`], with a header that was read before: what was judged is what is used, and only
+    /// key material is read from the storage.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    ///
+    /// ```no_run
+    /// use lucarne::{Access, FileStorage, OpenOptions, Secret, read_header};
+    ///
+    /// let image = FileStorage::open("disk.img", Access::ReadOnly).unwrap();
+    /// let header = read_header(&image)?.header;
+    /// assert_eq!(header.label(), "models");
+    /// let volume = OpenOptions::default().open_judged(&header, image, Secret::Passphrase(b"an example"))?;
+    /// # Ok::<(), lucarne::Error>(())
+    /// ```
+    pub fn open_judged<S: Storage>(
+        &self,
+        header: &Header,
+        data: S,
+        secret: Secret<'_>,
+    ) -> Result<Volume<S>, Error> {
         // What can be refused without a key is refused before the key derivation is paid for.
-        let segment = activatable_segment(&header)?;
-        data_range(segment, &data)?;
-        let unlocked = unlock(&header, header_storage, secret, &self.unlock)?;
-        open_unlocked(&header, data, &unlocked)
+        let place = Place::find(header, &data)?;
+        let header_storage: &dyn Storage = self.header.unwrap_or(&data);
+        let unlocked = unlock(header, header_storage, secret, &self.unlock)?;
+        let cipher =
+            SectorCipher::new_for_existing(&place.cipher, &unlocked.volume_key, place.sector_size)?;
+        let length = LengthToken::find(header.metadata());
+        let map = SectorMap::new(
+            cipher,
+            place.sector_size.bytes() as usize,
+            place.range.start,
+            place.range.end - place.range.start,
+        )
+        .with_zeros_as_holes(length.is_some_and(|token| token.sparse));
+        Ok(Volume {
+            data,
+            map,
+            length,
+            keyslot: unlocked.keyslot,
+        })
     }
 }
 
-/// The plaintext of the header's segment under a key that a digest has recognised.
-fn open_unlocked<S: Storage>(
-    header: &Header,
-    data: S,
-    unlocked: &Unlocked,
-) -> Result<Volume<S>, Error> {
-    let segment = activatable_segment(header)?;
-    let range = data_range(segment, &data)?;
-    let spec: CipherSpec = segment.encryption.parse()?;
-    let sector_size = DataUnit::try_from(segment.sector_size)?;
-    let cipher = SectorCipher::new_for_existing(&spec, &unlocked.volume_key, sector_size)?;
-    let length = LengthToken::find(header.metadata());
-    let map = SectorMap::new(
-        cipher,
-        sector_size.bytes() as usize,
-        range.start,
-        range.end - range.start,
-    )
-    .with_zeros_as_holes(length.is_some_and(|token| token.sparse));
-    Ok(Volume {
-        data,
-        map,
-        length,
-        keyslot: unlocked.keyslot,
-    })
+/// Where the plaintext lies and how it is encrypted, as far as the header and the device's length say.
+struct Place {
+    range: Range<u64>,
+    cipher: CipherSpec,
+    sector_size: DataUnit,
+}
+
+impl Place {
+    fn find(header: &Header, data: &dyn Storage) -> Result<Self, Error> {
+        let segment = activatable_segment(header)?;
+        let sector_size = DataUnit::try_from(segment.sector_size)?;
+        let cipher: CipherSpec = segment.encryption.parse()?;
+        cipher.check_supported()?;
+        Ok(Self {
+            range: data_range(segment, data)?,
+            cipher,
+            sector_size,
+        })
+    }
 }
 
 /// The one segment that can be opened without regard to others, or why there is none.
