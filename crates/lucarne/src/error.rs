@@ -24,6 +24,10 @@ pub enum Error {
     /// No keyslot that was tried opens with this passphrase, or the volume key is not this volume's.
     #[error("no keyslot accepts this key")]
     WrongKey,
+    /// There is no keyslot to try: none is in use, all are ignored unless asked for by number, or none
+    /// holds the key of the data.
+    #[error("no usable keyslot")]
+    NoUsableKeyslot,
     /// Against a limit, or something that the caller could have known.
     #[error("refused: {0}")]
     Refused(Refused),

@@ -53,7 +53,7 @@ pub struct Unlocked {
 /// asked for by number) until a digest recognises the key.
 ///
 /// # Errors
-/// [`Error::WrongKey`] when all were tried in vain. When one could not be tried (limits, a cipher or
+/// [`Error::NoUsableKeyslot`] when there is none to try, [`Error::WrongKey`] when all were tried in vain. When one could not be tried (limits, a cipher or
 /// hash that is not known) and no other opened, that is the error: the secret may well be right.
 pub fn unlock(
     header: &Header,
@@ -125,7 +125,11 @@ fn unlock_keyslot(
 ) -> Result<Unlocked, Error> {
     let mut meter = CostMeter::new(&options.limits);
     let mut not_tried = None;
-    for id in candidates(header, options)? {
+    let candidates = candidates(header, options)?;
+    if candidates.is_empty() {
+        return Err(Error::NoUsableKeyslot);
+    }
+    for id in candidates {
         match try_keyslot(header, storage, passphrase, id, &mut meter) {
             Ok(Some(unlocked)) => return Ok(unlocked),
             Ok(None) => {}
