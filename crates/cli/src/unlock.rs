@@ -9,7 +9,7 @@ use lucarne::{
 };
 
 use crate::{
-    args::UnlockArgs,
+    args::{OpeningArgs, UnlockArgs},
     device::Opened,
     exit::shown,
     keyfile,
@@ -26,7 +26,16 @@ pub(crate) struct Unlocking<'a> {
     pub(crate) stdin: StdinRole,
 }
 
-impl Unlocking<'_> {
+impl<'a> Unlocking<'a> {
+    pub(crate) fn new(device: &'a Path, args: &'a OpeningArgs, stdin: StdinRole) -> Self {
+        Self {
+            device,
+            args: &args.unlock,
+            volume_key_file: args.volume_key_file.as_deref(),
+            stdin,
+        }
+    }
+
     /// Opens the volume.
     pub(crate) fn volume<'o>(
         &self,

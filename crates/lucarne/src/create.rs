@@ -94,7 +94,7 @@ fn default_cipher() -> CipherSpec {
         .unwrap_or_else(|_| unreachable!("the name is this library's own"))
 }
 
-/// What [`format`] made.
+/// What [`format()`] made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Formatted {
@@ -156,7 +156,7 @@ impl FormatOptions {
     /// `detached`: the header will lie apart from the data.
     ///
     /// # Errors
-    /// [`Error::Refused`] and [`Error::Unsupported`], as [`format`] and [`crate::encrypt`] give them.
+    /// [`Error::Refused`] and [`Error::Unsupported`], as [`format()`] and [`crate::encrypt`] give them.
     ///
     /// ```
     /// use lucarne::{Error, FormatOptions};

@@ -9,7 +9,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 pub(crate) use common::{CommonArgs, KeyFileArgs, ProgressArgs, VolumeType};
 pub(crate) use format::FormatArgs;
-pub(crate) use unlock::UnlockArgs;
+pub(crate) use unlock::{OpeningArgs, UnlockArgs};
 pub(crate) use verb::{
     CompletionsArgs, DecryptArgs, EncryptArgs, IsLuksArgs, LuksDumpArgs, LuksFormatArgs,
     LuksUuidArgs, ManArgs, OpenArgs, ReadArgs, WriteArgs,

@@ -30,6 +30,22 @@ pub(crate) struct UnlockArgs {
     pub(crate) limits: LimitArgs,
 }
 
+/// How a volume is opened: unlocked, or by its key.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OpeningArgs {
+    /// Unlock with the volume key in this file
+    #[arg(
+        long,
+        alias = "master-key-file",
+        value_name = "FILE",
+        help_heading = "Unlocking"
+    )]
+    pub(crate) volume_key_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+}
+
 /// What an untrusted header may cost. What is not given is the library's default.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits on what the header may cost")]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{FormatArgs, ProgressArgs, UnlockArgs};
+use super::{FormatArgs, OpeningArgs, ProgressArgs, UnlockArgs};
 use crate::size;
 
 /// `encrypt`
@@ -58,20 +58,11 @@ pub(crate) struct DecryptArgs {
     #[arg(long)]
     pub(crate) whole: bool,
 
-    /// Unlock with the volume key in this file
-    #[arg(
-        long,
-        alias = "master-key-file",
-        value_name = "FILE",
-        help_heading = "Unlocking"
-    )]
-    pub(crate) volume_key_file: Option<PathBuf>,
-
     #[command(flatten)]
     pub(crate) progress: ProgressArgs,
 
     #[command(flatten)]
-    pub(crate) unlock: UnlockArgs,
+    pub(crate) opening: OpeningArgs,
 }
 
 /// `read`
@@ -91,17 +82,8 @@ pub(crate) struct ReadArgs {
     #[arg(long, value_name = "SIZE", value_parser = size::bytes)]
     pub(crate) length: Option<u64>,
 
-    /// Unlock with the volume key in this file
-    #[arg(
-        long,
-        alias = "master-key-file",
-        value_name = "FILE",
-        help_heading = "Unlocking"
-    )]
-    pub(crate) volume_key_file: Option<PathBuf>,
-
     #[command(flatten)]
-    pub(crate) unlock: UnlockArgs,
+    pub(crate) opening: OpeningArgs,
 }
 
 /// `write`
@@ -119,17 +101,8 @@ pub(crate) struct WriteArgs {
     #[arg(long, value_name = "SIZE", default_value = "0", hide_default_value = true, value_parser = size::bytes)]
     pub(crate) offset: u64,
 
-    /// Unlock with the volume key in this file
-    #[arg(
-        long,
-        alias = "master-key-file",
-        value_name = "FILE",
-        help_heading = "Unlocking"
-    )]
-    pub(crate) volume_key_file: Option<PathBuf>,
-
     #[command(flatten)]
-    pub(crate) unlock: UnlockArgs,
+    pub(crate) opening: OpeningArgs,
 }
 
 /// `luksFormat`
@@ -255,17 +228,8 @@ pub(crate) struct OpenArgs {
     #[arg(long, requires = "test_passphrase")]
     pub(crate) unbound: bool,
 
-    /// Try the volume key in this file
-    #[arg(
-        long,
-        alias = "master-key-file",
-        value_name = "FILE",
-        help_heading = "Unlocking"
-    )]
-    pub(crate) volume_key_file: Option<PathBuf>,
-
     #[command(flatten)]
-    pub(crate) unlock: UnlockArgs,
+    pub(crate) opening: OpeningArgs,
 }
 
 /// `completions`

@@ -17,7 +17,11 @@ use crate::{
 
 pub(crate) fn run(args: &DecryptArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
     let streamed = args.output.as_os_str() == "-";
-    let opened = Opened::open(&args.input, args.unlock.header.as_deref(), Access::ReadOnly)?;
+    let opened = Opened::open(
+        &args.input,
+        args.opening.unlock.header.as_deref(),
+        Access::ReadOnly,
+    )?;
     let replace = match streamed {
         true => None,
         false => {
@@ -25,12 +29,7 @@ pub(crate) fn run(args: &DecryptArgs, common: &CommonArgs, report: &Report) -> a
             Some(confirm::replacement(common.batch_mode, &args.output)?)
         }
     };
-    let unlocking = Unlocking {
-        device: &args.input,
-        args: &args.unlock,
-        volume_key_file: args.volume_key_file.as_deref(),
-        stdin: StdinRole::Free,
-    };
+    let unlocking = Unlocking::new(&args.input, &args.opening, StdinRole::Free);
     let volume = unlocking.volume(&opened, report)?;
 
     let _graceful = Graceful::begin()?;

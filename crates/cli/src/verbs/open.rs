@@ -16,15 +16,10 @@ pub(crate) fn run(args: &OpenArgs, report: &Report) -> anyhow::Result<()> {
     }
     let opened = Opened::open(
         &args.device,
-        args.unlock.header.as_deref(),
+        args.opening.unlock.header.as_deref(),
         Access::ReadOnly,
     )?;
-    let unlocking = Unlocking {
-        device: &args.device,
-        args: &args.unlock,
-        volume_key_file: args.volume_key_file.as_deref(),
-        stdin: StdinRole::Free,
-    };
+    let unlocking = Unlocking::new(&args.device, &args.opening, StdinRole::Free);
     let header = unlocking.read_header(opened.header())?;
     unlocking.key(&header, opened.header(), args.unbound, report)?;
     Ok(())

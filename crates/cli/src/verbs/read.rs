@@ -17,13 +17,12 @@ use crate::{
 const PIECE_LEN: usize = 1 << 20;
 
 pub(crate) fn run(args: &ReadArgs, report: &Report) -> anyhow::Result<()> {
-    let opened = Opened::open(&args.image, args.unlock.header.as_deref(), Access::ReadOnly)?;
-    let unlocking = Unlocking {
-        device: &args.image,
-        args: &args.unlock,
-        volume_key_file: args.volume_key_file.as_deref(),
-        stdin: StdinRole::Free,
-    };
+    let opened = Opened::open(
+        &args.image,
+        args.opening.unlock.header.as_deref(),
+        Access::ReadOnly,
+    )?;
+    let unlocking = Unlocking::new(&args.image, &args.opening, StdinRole::Free);
     let volume = unlocking.volume(&opened, report)?;
     let end = match args.length {
         None => volume.len(),

@@ -21,15 +21,10 @@ const PIECE_LEN: usize = 1 << 20;
 pub(crate) fn run(args: &WriteArgs, report: &Report) -> anyhow::Result<()> {
     let opened = Opened::open(
         &args.image,
-        args.unlock.header.as_deref(),
+        args.opening.unlock.header.as_deref(),
         Access::ReadWrite,
     )?;
-    let unlocking = Unlocking {
-        device: &args.image,
-        args: &args.unlock,
-        volume_key_file: args.volume_key_file.as_deref(),
-        stdin: StdinRole::Data,
-    };
+    let unlocking = Unlocking::new(&args.image, &args.opening, StdinRole::Data);
     let volume = unlocking.volume(&opened, report)?;
     let too_long = |end: u64| {
         Failure::Parameters(format!(
