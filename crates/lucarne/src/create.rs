@@ -206,7 +206,7 @@ impl FormatOptions {
         Ok((layout, names))
     }
 
-    fn layout(&self, detached: bool) -> Result<Layout, Error> {
+    pub(crate) fn layout(&self, detached: bool) -> Result<Layout, Error> {
         LayoutRequest {
             metadata_size: self.metadata_size,
             keyslots_size: self.keyslots_size,

@@ -22,6 +22,8 @@ const KEYSLOTS_SIZE_MAX: u64 = 128 << 20;
 const HEADER_DEFAULT_LEN: u64 = 16 << 20;
 const DATA_ALIGNMENT_DEFAULT: u64 = 1 << 20;
 const BLOCK: u64 = 4096;
+/// Larger than any device; small enough that an offset and a length never exceed 64 bits together.
+const DATA_OFFSET_MAX: u64 = 1 << 62;
 
 /// What the caller may choose; `None` is the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -116,6 +118,11 @@ impl LayoutRequest {
                     )
                 })?,
         };
+        if data_offset > DATA_OFFSET_MAX {
+            return Err(Error::refused(format!(
+                "data offset {data_offset} is past the limit of {DATA_OFFSET_MAX} bytes"
+            )));
+        }
         Ok(Layout {
             metadata_size,
             keyslots_size,
@@ -226,6 +233,13 @@ mod tests {
                     ..default
                 },
                 "alignment",
+            ),
+            (
+                LayoutRequest {
+                    data_offset: Some((1 << 62) + 4096),
+                    ..default
+                },
+                "past the limit",
             ),
             (
                 LayoutRequest {

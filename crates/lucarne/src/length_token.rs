@@ -16,6 +16,9 @@ use serde_json::{Map, Value};
 pub(crate) const LENGTH_TOKEN_KIND: &str = "lucarne-length";
 
 /// The token's content.
+///
+/// Nothing authenticates a header's tokens (nor XTS the data): whoever can write to the image can turn
+/// sectors of a sparse volume into zeros, where on others they could only make noise of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LengthToken {
     /// Bytes of plaintext; `None` if they are whole sectors to the end, or not recorded.

@@ -290,6 +290,26 @@ fn sparse_volumes_written_over_a_device_show_nothing_of_its_past() {
 }
 
 #[test]
+fn a_device_has_no_holes_and_is_left_alone() {
+    let device = MemoryStorage::from(vec![0xaa; 4 << 20]);
+    let source = MemoryStorage::from(plaintext(4096));
+    let options = EncryptOptions {
+        sparse: true,
+        ..options()
+    };
+    let result = encrypt(
+        Source::Storage(&source),
+        &device,
+        None,
+        PASSPHRASE,
+        &options,
+        &Control::default(),
+    );
+    assert!(matches!(result, Err(Error::Refused(_))), "{result:?}");
+    assert!(device.into_bytes() == vec![0xaa; 4 << 20]);
+}
+
+#[test]
 fn a_longer_device_gets_a_segment_of_fixed_size() {
     let device = MemoryStorage::from(vec![0xaa; 4 << 20]);
     encrypted(

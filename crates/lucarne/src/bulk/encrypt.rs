@@ -25,7 +25,8 @@ pub struct EncryptOptions<'a> {
     /// The volume's cipher, key derivation, sizes and names.
     pub format: FormatOptions,
     /// Leaves a hole in the ciphertext where the source has one. Our own readers give zeros there, others
-    /// read noise; and an onlooker sees which parts hold data. Not for streams, which have no holes.
+    /// read noise; and an onlooker sees which parts hold data. Not for streams and devices, which have no
+    /// holes.
     pub sparse: bool,
     /// Does not record the exact length: `decrypt` will give whole sectors.
     pub omit_length: bool,
@@ -69,31 +70,35 @@ pub fn encrypt(
 ) -> Result<Encrypted, Error> {
     let source_len = match &source {
         Source::Storage(storage) => Some(storage.len().map_err(measuring)?),
-        Source::Stream(_) if options.sparse => {
-            return Err(Error::refused("a stream has no holes to keep (sparse)"));
-        }
         Source::Stream(_) => None,
     };
     let sector_size = options
         .format
         .sector_size
         .unwrap_or_else(|| default_sector_size(source_len));
+    let data_offset = options
+        .format
+        .layout(detached_header.is_some())?
+        .data_offset;
+    let device_len = output.len().map_err(measuring)?;
+    let room = match device_len {
+        0 => None,
+        _ => Some(device_len.saturating_sub(data_offset)),
+    };
+    if options.sparse && (source_len.is_none() || room.is_some()) {
+        // What a device held before would be taken for ciphertext.
+        return Err(Error::refused("streams and devices have no holes (sparse)"));
+    }
+    if let (Some(len), Some(room)) = (source_len, room) {
+        check_room(padded(len, sector_size), room)?;
+    }
+
     let new = NewVolume::derive(
         &options.format,
         passphrase,
         sector_size,
         detached_header.is_some(),
     )?;
-    let data_offset = new.layout().data_offset;
-    let device_len = output.len().map_err(measuring)?;
-    let room = match device_len {
-        0 => None,
-        _ => Some(device_len.saturating_sub(data_offset)),
-    };
-    if let (Some(len), Some(room)) = (source_len, room) {
-        check_room(padded(len, sector_size), room)?;
-    }
-
     wipe_old_header(detached_header.unwrap_or(output))?;
     let plaintext_len = match source {
         Source::Storage(storage) => {
