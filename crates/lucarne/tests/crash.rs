@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use lucarne::{
-    Control, EncryptOptions, Error, FormatOptions, KdfKind, KdfRequest, MemoryStorage, OpenOptions,
-    Secret, SectorSize, Source, Storage, Volume, encrypt, format, read_header,
+    Control, EncryptOptions, Encrypted, Error, FormatOptions, KdfKind, KdfRequest, MemoryStorage,
+    OpenOptions, Secret, SectorSize, Source, Storage, Volume, encrypt, format, read_header,
 };
 use lucarne_storage::fault::RecordingStorage;
 
@@ -29,6 +29,25 @@ fn plaintext(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 31 % 251) as u8).collect()
 }
 
+fn encrypted(
+    source: &MemoryStorage,
+    output: &RecordingStorage,
+    control: &Control,
+) -> Result<Encrypted, Error> {
+    let options = EncryptOptions {
+        format: small(),
+        ..EncryptOptions::default()
+    };
+    encrypt(
+        Source::Storage(source),
+        output,
+        None,
+        NEW,
+        &options,
+        control,
+    )
+}
+
 /// The whole plaintext of the image under a passphrase.
 fn content(image: Vec<u8>, passphrase: &[u8]) -> Result<Vec<u8>, Error> {
     let volume = Volume::open(MemoryStorage::from(image), Secret::Passphrase(passphrase))?;
@@ -42,19 +61,7 @@ fn encrypting_to_a_new_file_leaves_no_volume_or_all_of_it() {
     let expected = plaintext(40_000);
     let recorder = RecordingStorage::new(Vec::new());
     let source = MemoryStorage::from(expected.clone());
-    let options = EncryptOptions {
-        format: small(),
-        ..EncryptOptions::default()
-    };
-    encrypt(
-        Source::Storage(&source),
-        &recorder,
-        None,
-        NEW,
-        &options,
-        &Control::default(),
-    )
-    .unwrap();
+    encrypted(&source, &recorder, &Control::default()).unwrap();
 
     let (mut states, mut complete) = (0, 0);
     for image in recorder.crash_states() {
@@ -88,19 +95,7 @@ fn encrypting_to_a_device_never_shows_new_data_under_the_old_header() {
     let recorder = RecordingStorage::new(device.into_bytes());
     let expected = vec![0x5a; 100_000];
     let source = MemoryStorage::from(expected.clone());
-    let options = EncryptOptions {
-        format: small(),
-        ..EncryptOptions::default()
-    };
-    encrypt(
-        Source::Storage(&source),
-        &recorder,
-        None,
-        NEW,
-        &options,
-        &Control::default(),
-    )
-    .unwrap();
+    encrypted(&source, &recorder, &Control::default()).unwrap();
 
     let (mut old, mut none, mut new) = (0, 0, 0);
     for image in recorder.crash_states() {
@@ -160,35 +155,16 @@ fn formatting_over_a_volume_leaves_the_old_none_or_the_new() {
 #[test]
 fn a_disk_that_fills_up_at_any_write_is_an_error_and_no_volume() {
     let source = MemoryStorage::from(plaintext(40_000));
-    let options = EncryptOptions {
-        format: small(),
-        ..EncryptOptions::default()
-    };
     let events = {
         let recorder = RecordingStorage::new(Vec::new());
         let control = Control::default();
-        encrypt(
-            Source::Storage(&source),
-            &recorder,
-            None,
-            NEW,
-            &options,
-            &control,
-        )
-        .unwrap();
+        encrypted(&source, &recorder, &control).unwrap();
         recorder.events().len()
     };
     for event in 0..events {
         let recorder = RecordingStorage::new(Vec::new()).failing_at(event);
         let control = Control::default();
-        let result = encrypt(
-            Source::Storage(&source),
-            &recorder,
-            None,
-            NEW,
-            &options,
-            &control,
-        );
+        let result = encrypted(&source, &recorder, &control);
         assert!(
             matches!(result, Err(Error::Io { .. })),
             "event {event}: {result:?}"
@@ -202,18 +178,7 @@ fn an_interrupted_run_leaves_no_volume() {
     let source = MemoryStorage::from(plaintext(40_000));
     let control = Control::default();
     control.interrupt();
-    let options = EncryptOptions {
-        format: small(),
-        ..EncryptOptions::default()
-    };
-    let result = encrypt(
-        Source::Storage(&source),
-        &recorder,
-        None,
-        NEW,
-        &options,
-        &control,
-    );
+    let result = encrypted(&source, &recorder, &control);
     assert!(matches!(result, Err(Error::Interrupted)));
     assert!(matches!(read_header(&recorder), Err(Error::NotLuks)));
     assert!(
