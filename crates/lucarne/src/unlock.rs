@@ -50,10 +50,11 @@ pub struct Unlocked {
 }
 
 /// Tries keyslots in order of priority (preferred, then normal, each by number; ignored ones only when
-/// asked for by number) until a digest recognises the key.
+/// asked for by number; unbound ones, where allowed, last) until a digest recognises the key.
 ///
 /// # Errors
-/// [`Error::NoUsableKeyslot`] when there is none to try, [`Error::WrongKey`] when all were tried in vain. When one could not be tried (limits, a cipher or
+/// [`Error::NoUsableKeyslot`] when there is none to try, [`Error::WrongKey`] when all were tried in
+/// vain. When one could not be tried (limits, a cipher or
 /// hash that is not known) and no other opened, that is the error: the secret may well be right.
 pub fn unlock(
     header: &Header,
@@ -157,23 +158,26 @@ fn candidates(header: &Header, options: &UnlockOptions) -> Result<Vec<u32>, Erro
             None => Err(Error::refused(format!("keyslot {id} is not in use"))),
         };
     }
-    let mut candidates: Vec<(Priority, u32)> = header
-        .metadata()
-        .keyslots()
-        .keys()
-        .filter_map(|id| Some((luks2_keyslot(header, *id)?.priority, *id)))
-        .filter(|(priority, _)| *priority != Priority::Ignore)
-        .filter(|(_, id)| options.allow_unbound || is_bound(header, *id))
-        .collect();
-    candidates.sort_by_key(|&(priority, id)| (priority != Priority::Prefer, id));
-    Ok(candidates.into_iter().map(|(_, id)| id).collect())
-}
-
-fn is_bound(header: &Header, keyslot: u32) -> bool {
-    header
-        .metadata()
-        .digest_of_keyslot(keyslot)
-        .is_some_and(|(_, digest)| !digest.segments.is_empty())
+    let metadata = header.metadata();
+    let mut candidates: Vec<u32> = Vec::new();
+    for &segment in metadata.segments().keys() {
+        let of_segment = metadata.keyslots_by_priority(segment);
+        let ids = of_segment.into_iter().map(|(id, _)| id);
+        candidates.extend(
+            ids.filter(|id| !candidates.contains(id))
+                .collect::<Vec<_>>(),
+        );
+    }
+    if options.allow_unbound {
+        let is_unbound = |id: &u32| {
+            luks2_keyslot(header, *id).is_some_and(|keyslot| keyslot.priority != Priority::Ignore)
+                && metadata
+                    .digest_of_keyslot(*id)
+                    .is_some_and(|(_, digest)| digest.segments.is_empty())
+        };
+        candidates.extend(metadata.keyslots().keys().copied().filter(is_unbound));
+    }
+    Ok(candidates)
 }
 
 /// `None` when the passphrase is not this keyslot's.

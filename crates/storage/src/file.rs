@@ -123,12 +123,6 @@ impl FileStorage {
     pub fn unlock(&self) -> io::Result<()> {
         Ok(rustix::fs::flock(&self.buffered, FlockOperation::Unlock)?)
     }
-
-    /// Tells the kernel that the file will be read from front to back.
-    pub fn advise_sequential(&self) {
-        // Advice only: the file reads the same without it.
-        let _ = rustix::fs::fadvise(&self.buffered, 0, None, rustix::fs::Advice::Sequential);
-    }
 }
 
 /// Opens the same file again, whatever became of its name, with O_DIRECT.
