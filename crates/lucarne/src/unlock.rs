@@ -54,8 +54,8 @@ pub struct Unlocked {
 ///
 /// # Errors
 /// [`Error::NoUsableKeyslot`] when there is none to try, [`Error::WrongKey`] when all were tried in
-/// vain. When one could not be tried (limits, a cipher or
-/// hash that is not known) and no other opened, that is the error: the secret may well be right.
+/// vain. When one could not be tried (limits, a cipher or hash that is not known) and no other opened,
+/// that is the error: the secret may well be right.
 pub fn unlock(
     header: &Header,
     storage: &dyn Storage,
