@@ -20,6 +20,8 @@ const BUFFERS_LEN_BYTES: usize = 48 << 20;
 const PIECE_MAX_LEN_BYTES: usize = 4 << 20;
 /// Writes that wait for the disk while every pool thread computes.
 const WRITES_IN_FLIGHT: usize = 4;
+/// Pieces that are computed at the same time, at most: any disk is slower by then.
+const COMPUTING_MAX: usize = 60;
 
 /// Steers a long operation from outside: shows how far it is and stops it.
 ///
@@ -78,7 +80,8 @@ impl Control {
 /// How many threads compute, and whose they are.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Parallelism<'a> {
-    /// At most this many threads compute; `None`: as many as the machine has.
+    /// At most this many threads compute, and never more than there are processors; `None`: as many as
+    /// there are.
     pub threads: Option<NonZeroUsize>,
     /// The pool to compute on, if the caller brings one; `threads` is then ignored.
     pub pool: Option<&'a rayon::ThreadPool>,
@@ -141,14 +144,14 @@ where
         Some(pool) => pool,
         None => {
             own_pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(parallelism.threads.map_or(0, NonZeroUsize::get))
+                .num_threads(thread_count(parallelism.threads))
                 .thread_name(|index| format!("lucarne-cipher-{index}"))
                 .build()
                 .map_err(|error| Error::io(IoOp::StartThreads, 0, std::io::Error::other(error)))?;
             &own_pool
         }
     };
-    let workers = pool.current_num_threads().saturating_add(WRITES_IN_FLIGHT);
+    let workers = pool.current_num_threads().min(COMPUTING_MAX) + WRITES_IN_FLIGHT;
     let piece_len = piece_len_bytes(workers);
     let run = Run {
         next_piece: Mutex::new((0, next_piece)),
@@ -181,6 +184,11 @@ where
         Some(error) => Err(error),
         None => Ok(()),
     }
+}
+
+fn thread_count(threads_max: Option<NonZeroUsize>) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    threads_max.map_or(processors, |max| max.get().min(processors))
 }
 
 fn piece_len_bytes(workers: usize) -> usize {
@@ -298,5 +306,29 @@ where
             .unwrap_or_else(PoisonError::into_inner);
         self.failed.store(true, Ordering::Release);
         self.turns.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_request_starts_more_threads_than_there_are_processors() {
+        let all = thread_count(None);
+        assert_eq!(thread_count(NonZeroUsize::new(usize::MAX)), all);
+        assert_eq!(thread_count(NonZeroUsize::new(1)), 1);
+    }
+
+    #[test]
+    fn buffers_stay_within_their_share_whatever_the_number_of_workers() {
+        for workers in 1..=COMPUTING_MAX + WRITES_IN_FLIGHT {
+            let len = piece_len_bytes(workers);
+            assert!(len.is_power_of_two() && len >= 64 << 10);
+            assert!(
+                len * workers <= BUFFERS_LEN_BYTES,
+                "{workers} workers of {len} bytes"
+            );
+        }
     }
 }
