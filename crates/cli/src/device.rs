@@ -80,6 +80,29 @@ pub(crate) fn refuse_same_file(input: &FileStorage, output: &Path) -> anyhow::Re
     Ok(())
 }
 
+/// Refuses two outputs that would be one file: the second would replace the first.
+pub(crate) fn refuse_same_place(header: &Path, output: &Path) -> anyhow::Result<()> {
+    let place = |path: &Path| {
+        path.canonicalize().unwrap_or_else(|_| {
+            let parent = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new(".")).canonicalize();
+            parent
+                .unwrap_or_default()
+                .join(path.file_name().unwrap_or_default())
+        })
+    };
+    if place(header) == place(output) {
+        return Err(Failure::parameters(format!(
+            "--header: {} is OUT itself; the header needs a file of its own",
+            shown(header)
+        ))
+        .into());
+    }
+    Ok(())
+}
+
 fn resolved(path: &Path) -> PathBuf {
     match path.as_os_str().as_bytes().strip_prefix(b"UUID=") {
         Some(uuid)

@@ -381,6 +381,42 @@ fn header_and_data_can_lie_apart() {
 }
 
 #[test]
+fn a_stream_is_flushed_to_its_end() {
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+            Ok(data.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+    }
+    let image = MemoryStorage::default();
+    let source = MemoryStorage::from(plaintext(100));
+    encrypted(Source::Storage(&source), &image, &options());
+    let result = decrypt(
+        &opened(image),
+        Destination::Stream(&mut Full),
+        &DecryptOptions::default(),
+        &Control::default(),
+    );
+    assert!(matches!(result, Err(Error::Io { .. })), "{result:?}");
+}
+
+#[test]
+fn an_interrupted_encryption_leaves_the_volume_that_was_there() {
+    let device = MemoryStorage::from(vec![0; 4 << 20]);
+    let source = MemoryStorage::from(plaintext(4096));
+    encrypted(Source::Storage(&source), &device, &options());
+    let control = Control::default();
+    control.interrupt();
+    let again = Source::Storage(&source);
+    let result = encrypt(again, &device, None, PASSPHRASE, &options(), &control);
+    assert!(matches!(result, Err(Error::Interrupted)), "{result:?}");
+    assert!(decrypted(&opened(device), false) == plaintext(4096));
+}
+
+#[test]
 fn the_volume_key_opens_too_and_another_does_not() {
     let image = MemoryStorage::default();
     let plain = plaintext(4096);

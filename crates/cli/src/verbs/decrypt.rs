@@ -26,6 +26,7 @@ pub(crate) fn run(args: &DecryptArgs, common: &CommonArgs, report: &Report) -> a
         true => None,
         false => {
             device::refuse_same_file(&opened.data, &args.output)?;
+            device::refuse_same_file(opened.header(), &args.output)?;
             Some(confirm::replacement(common.batch_mode, &args.output)?)
         }
     };

@@ -44,6 +44,12 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
     };
     if let Some(input) = &input {
         device::refuse_same_file(input, &args.output)?;
+        if let Some(header) = &args.format.header {
+            device::refuse_same_file(input, header)?;
+        }
+    }
+    if let Some(header) = &args.format.header {
+        device::refuse_same_place(header, &args.output)?;
     }
     let replace = confirm::replacement(common.batch_mode, &args.output)?;
     let header = match &args.format.header {

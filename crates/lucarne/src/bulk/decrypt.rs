@@ -1,6 +1,6 @@
 //! A volume's plaintext into a file, a device or a stream.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use lucarne_storage::Storage;
 
@@ -51,13 +51,20 @@ pub fn decrypt<S: Storage>(
     match destination {
         Destination::Stream(stream) => {
             let mut extents = Extents::all(len);
+            let sink = Sink::Stream(Mutex::new(stream));
             pipeline::run(
                 options.parallelism,
                 control,
                 |buffer: &mut [u8]| extents.next(buffer.len(), control),
                 |piece: Piece, buffer: &mut [u8]| volume.read_at(buffer, piece.offset),
-                &Sink::Stream(Mutex::new(stream)),
+                &sink,
             )?;
+            if let Sink::Stream(stream) = sink {
+                // What a buffering writer still holds would be lost without a word.
+                let stream = stream.into_inner().unwrap_or_else(PoisonError::into_inner);
+                let failed = |source| Error::io(IoOp::Write, len, source);
+                stream.flush().map_err(failed)?;
+            }
         }
         Destination::Storage(storage) => {
             decrypt_to_storage(volume, storage, len, options.parallelism, control)?;

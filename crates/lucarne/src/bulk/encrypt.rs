@@ -99,6 +99,8 @@ pub fn encrypt(
         sector_size,
         detached_header.is_some(),
     )?;
+    // The key derivation takes a while; who stopped it keeps the volume that was there.
+    control.check()?;
     wipe_old_header(detached_header.unwrap_or(output))?;
     let plaintext_len = match source {
         Source::Storage(storage) => {

@@ -100,6 +100,13 @@ impl<'a> OpenOptions<'a> {
         let place = Place::find(header, &data)?;
         let header_storage: &dyn Storage = self.header.unwrap_or(&data);
         let unlocked = unlock(header, header_storage, secret, &self.unlock)?;
+        // The key of an unbound keyslot is recognised too, but by a digest that names no segment.
+        let digest = header.metadata().digests().get(&unlocked.digest);
+        if digest.is_none_or(|digest| digest.segments.is_empty()) {
+            return Err(Error::refused(
+                "the keyslot is unbound: its key is not the data's",
+            ));
+        }
         let cipher =
             SectorCipher::new_for_existing(&place.cipher, &unlocked.volume_key, place.sector_size)?;
         let length = LengthToken::find(header.metadata());
