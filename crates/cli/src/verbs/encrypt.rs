@@ -110,10 +110,11 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
             )
         })
         .map_err(|error| super::not_made(error, &args.input, &args.output))?;
-    output.finish().with_context(|| shown(&args.output))?;
+    // The header first: ciphertext without the header that opens it is lost, the reverse is not.
     if let Some((path, header)) = header {
         header.finish().with_context(|| shown(path))?;
     }
+    output.finish().with_context(|| shown(&args.output))?;
     report.say(&format!("Key slot {} created.", options.format.keyslot));
     Ok(())
 }
