@@ -121,6 +121,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn one_place_has_many_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let (there, other) = (dir.path().join("there"), dir.path().join("other"));
+        std::fs::write(&there, "x").unwrap();
+        std::os::unix::fs::symlink(&there, dir.path().join("link")).unwrap();
+        let roundabout = dir.path().join(".").join("new");
+        assert!(refuse_same_place(&there, &there).is_err());
+        assert!(refuse_same_place(&dir.path().join("link"), &there).is_err());
+        assert!(refuse_same_place(&roundabout, &dir.path().join("new")).is_err());
+        assert!(refuse_same_place(&there, &other).is_ok());
+    }
+
+    #[test]
     fn a_uuid_names_a_device() {
         let resolved = |path: &str| resolved(Path::new(path)).display().to_string();
         assert_eq!(resolved("UUID=1A-2b"), "/dev/disk/by-uuid/1a-2b");

@@ -326,6 +326,18 @@ fn a_longer_device_gets_a_segment_of_fixed_size() {
 }
 
 #[test]
+fn nothing_of_a_devices_past_stays_before_the_data() {
+    let device = MemoryStorage::from(vec![0xaa; 4 << 20]);
+    let mut options = options();
+    options.format.data_offset = Some(2 << 20);
+    let source = MemoryStorage::from(plaintext(4096));
+    encrypted(Source::Storage(&source), &device, &options);
+    let header_end = (32 << 10) + (256 << 10);
+    let bytes = device.into_bytes();
+    assert!(bytes[header_end..2 << 20].iter().all(|&byte| byte == 0));
+}
+
+#[test]
 fn a_device_that_is_too_short_is_left_alone() {
     let device = MemoryStorage::from(vec![0xaa; 1 << 20]);
     let source = MemoryStorage::from(plaintext(1 << 20));

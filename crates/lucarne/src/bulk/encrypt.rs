@@ -12,7 +12,7 @@ use super::pipeline::{self, Control, Parallelism, Piece, Sink};
 use crate::Error;
 use crate::create::{FormatOptions, NewVolume};
 use crate::error::{IoOp, flushing, measuring, reading};
-use crate::header_io::{self, wipe_old_header};
+use crate::header_io::{self, clear_before_data, wipe_old_header};
 use crate::length_token::LengthToken;
 use crate::sector_map::SectorMap;
 
@@ -136,6 +136,9 @@ pub fn encrypt(
         sparse: options.sparse,
     };
     let header = new.header(size, token)?;
+    if room.is_some() && detached_header.is_none() {
+        clear_before_data(output, new.layout())?;
+    }
     // The data before the header that promises it.
     output.flush().map_err(flushing)?;
     header_io::write_new(detached_header.unwrap_or(output), &header, &new)?;
