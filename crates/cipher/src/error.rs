@@ -29,11 +29,32 @@ pub enum CipherError {
     /// Both halves of an XTS key are the same, which breaks XTS (IEEE 1619, FIPS 140 IG C.I).
     #[error("both halves of the XTS key are the same")]
     EqualKeyHalves,
+    /// A kernel's name that is none.
+    #[error("kernel {name:?} is not known (known: {})", crate::Kernel::ALL.map(crate::Kernel::name).join(", "))]
+    UnknownKernel {
+        /// The name, shortened if it is long.
+        name: String,
+    },
+    /// A kernel that this CPU cannot run.
+    #[error(
+        "this CPU cannot run the kernel {kernel} (it can: {})",
+        crate::kernel::available_names()
+    )]
+    KernelUnavailable {
+        /// The kernel.
+        kernel: crate::Kernel,
+    },
     /// No such size of data unit.
     #[error("data unit of {bytes} bytes (can be 512, 1024, 2048 or 4096)")]
     DataUnitSize {
         /// The size asked for.
         bytes: u32,
+    },
+    /// A size of data unit that is not a whole number of blocks, or too large.
+    #[error("data unit of {bytes} bytes (can be a multiple of 16 from 16 to 65536)")]
+    UnitSize {
+        /// The size asked for.
+        bytes: usize,
     },
     /// A buffer that is not a whole number of data units.
     #[error("{len_bytes} bytes of data are not a multiple of the data unit's {data_unit_bytes}")]

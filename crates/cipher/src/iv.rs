@@ -30,6 +30,34 @@ impl Iv {
     }
 }
 
+/// The IVs of successive data units.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    iv: Iv,
+    next: u64,
+    step: u64,
+}
+
+impl Numbers {
+    /// From number `first` on, each `step` more than the one before.
+    pub(crate) fn new(iv: Iv, first: u64, step: u64) -> Self {
+        Self {
+            iv,
+            next: first,
+            step,
+        }
+    }
+
+    /// The next IV. Those that are used are below 2^64, which the caller saw to; one that is made ahead
+    /// and not used may wrap.
+    #[inline(always)]
+    pub(crate) fn next_iv(&mut self) -> [u8; 16] {
+        let iv = self.iv.block(self.next);
+        self.next = self.next.wrapping_add(self.step);
+        iv
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use hex_literal::hex;

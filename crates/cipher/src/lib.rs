@@ -18,17 +18,21 @@
 //! assert_eq!(data[4096..], [0; 4096]);
 //! # Ok::<(), lucarne_cipher::CipherError>(())
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod data_unit;
 mod error;
 mod iv;
+mod kernel;
 mod sector_cipher;
 mod spec;
 mod xts;
+mod xts_aes;
 
 pub use data_unit::DataUnit;
 pub use error::CipherError;
+pub use kernel::{KERNEL_VARIABLE, Kernel};
 pub use sector_cipher::SectorCipher;
 pub use spec::CipherSpec;
+pub use xts_aes::XtsAes;

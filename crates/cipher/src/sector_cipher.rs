@@ -4,7 +4,12 @@ use std::{fmt, sync::Arc};
 
 use cipher::inout::InOutBuf;
 
-use crate::{CipherError, CipherSpec, DataUnit, iv::Iv, xts::Xts};
+use crate::{
+    CipherError, CipherSpec, DataUnit, Kernel,
+    iv::{Iv, Numbers},
+    xts::{Run, VectorUnit, Xts},
+    xts_aes::refuse_equal_halves,
+};
 
 /// A sector cipher under a key, for one size of data unit.
 ///
@@ -29,15 +34,21 @@ impl SectorCipher {
     /// [`CipherError::Unsupported`], [`CipherError::KeySize`], and [`CipherError::EqualKeyHalves`]
     /// for a key that must not be given to new data.
     pub fn new(spec: &CipherSpec, key: &[u8], data_unit: DataUnit) -> Result<Self, CipherError> {
-        let cipher = Self::new_for_existing(spec, key, data_unit)?;
-        let (data_key, tweak_key) = key.split_at(key.len() / 2);
-        let difference = data_key
-            .iter()
-            .zip(tweak_key)
-            .fold(0, |bits, (a, b)| bits | (a ^ b));
-        if difference == 0 {
-            return Err(CipherError::EqualKeyHalves);
-        }
+        Self::new_with_kernel(spec, key, data_unit, Kernel::preferred())
+    }
+
+    /// As [`SectorCipher::new`], with a kernel of the caller's choice.
+    ///
+    /// # Errors
+    /// Those, and [`CipherError::KernelUnavailable`].
+    pub fn new_with_kernel(
+        spec: &CipherSpec,
+        key: &[u8],
+        data_unit: DataUnit,
+        kernel: Kernel,
+    ) -> Result<Self, CipherError> {
+        let cipher = Self::with_kernel(spec, key, data_unit, kernel)?;
+        refuse_equal_halves(key)?;
         Ok(cipher)
     }
 
@@ -51,11 +62,21 @@ impl SectorCipher {
         key: &[u8],
         data_unit: DataUnit,
     ) -> Result<Self, CipherError> {
+        Self::with_kernel(spec, key, data_unit, Kernel::preferred())
+    }
+
+    fn with_kernel(
+        spec: &CipherSpec,
+        key: &[u8],
+        data_unit: DataUnit,
+        kernel: Kernel,
+    ) -> Result<Self, CipherError> {
         let iv = spec.supported_iv()?;
-        let xts = Xts::new(key).ok_or_else(|| CipherError::KeySize {
-            spec: spec.to_string(),
-            bytes: key.len(),
-        })?;
+        let xts =
+            Xts::new(VectorUnit::require(kernel)?, key).ok_or_else(|| CipherError::KeySize {
+                spec: spec.to_string(),
+                bytes: key.len(),
+            })?;
         Ok(Self {
             xts: Arc::new(xts),
             iv,
@@ -75,8 +96,7 @@ impl SectorCipher {
     /// [`CipherError::PartialDataUnit`] and [`CipherError::IvOverflow`], before anything is changed.
     pub fn encrypt(&self, first_iv: u64, data: &mut [u8]) -> Result<(), CipherError> {
         self.check(first_iv, data.len())?;
-        self.xts
-            .encrypt(self.iv, self.data_unit, first_iv, data.into());
+        self.xts.encrypt(self.run(first_iv, data.into()));
         Ok(())
     }
 
@@ -86,8 +106,7 @@ impl SectorCipher {
     /// As [`SectorCipher::encrypt`].
     pub fn decrypt(&self, first_iv: u64, data: &mut [u8]) -> Result<(), CipherError> {
         self.check(first_iv, data.len())?;
-        self.xts
-            .decrypt(self.iv, self.data_unit, first_iv, data.into());
+        self.xts.decrypt(self.run(first_iv, data.into()));
         Ok(())
     }
 
@@ -103,7 +122,7 @@ impl SectorCipher {
     ) -> Result<(), CipherError> {
         self.check(first_iv, source.len())?;
         let data = pair(source, destination)?;
-        self.xts.encrypt(self.iv, self.data_unit, first_iv, data);
+        self.xts.encrypt(self.run(first_iv, data));
         Ok(())
     }
 
@@ -119,8 +138,16 @@ impl SectorCipher {
     ) -> Result<(), CipherError> {
         self.check(first_iv, source.len())?;
         let data = pair(source, destination)?;
-        self.xts.decrypt(self.iv, self.data_unit, first_iv, data);
+        self.xts.decrypt(self.run(first_iv, data));
         Ok(())
+    }
+
+    fn run<'i, 'o>(&self, first_iv: u64, data: InOutBuf<'i, 'o, u8>) -> Run<'i, 'o> {
+        Run {
+            unit_bytes: self.data_unit.bytes() as usize,
+            numbers: Numbers::new(self.iv, first_iv, self.data_unit.iv_step().into()),
+            data,
+        }
     }
 
     /// Whole data units, and the last one's IV fits in 64 bits.
@@ -143,7 +170,8 @@ impl SectorCipher {
     }
 }
 
-fn pair<'a>(
+/// Source and destination, which must be of one length.
+pub(crate) fn pair<'a>(
     source: &'a [u8],
     destination: &'a mut [u8],
 ) -> Result<InOutBuf<'a, 'a, u8>, CipherError> {

@@ -4,13 +4,22 @@
 use aes::{Aes128, Aes256};
 use cipher::{BlockCipherDecrypt, BlockCipherEncrypt, BlockSizeUser, KeyInit, consts::U16};
 use hex_literal::hex;
-use lucarne_cipher::{CipherError, DataUnit, SectorCipher};
+use lucarne_cipher::{CipherError, DataUnit, Kernel, SectorCipher, XtsAes};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use xts_mode::Xts128;
 
 fn cipher(spec: &str, key: &[u8], unit: DataUnit) -> SectorCipher {
     SectorCipher::new(&spec.parse().unwrap(), key, unit).unwrap()
+}
+
+/// The same on every kernel that this CPU can run.
+fn ciphers(spec: &str, key: &[u8], unit: DataUnit) -> impl Iterator<Item = (Kernel, SectorCipher)> {
+    let spec = spec.parse().unwrap();
+    Kernel::available().map(move |kernel| {
+        let cipher = SectorCipher::new_with_kernel(&spec, key, unit, kernel).unwrap();
+        (kernel, cipher)
+    })
 }
 
 /// IEEE 1619-2018, annex B, vectors 4 and 10: the plaintext counts from 0x00 to 0xff, twice.
@@ -56,12 +65,13 @@ fn ieee_1619() {
         (&aes128_key[..], 0, vector_4),
         (&aes256_key[..], 0xff, vector_10),
     ] {
-        let cipher = cipher("aes-xts-plain64", key, DataUnit::B512);
-        let mut data = plaintext.clone();
-        cipher.encrypt(iv, &mut data).unwrap();
-        assert_eq!(data, ciphertext);
-        cipher.decrypt(iv, &mut data).unwrap();
-        assert_eq!(data, plaintext);
+        for (kernel, cipher) in ciphers("aes-xts-plain64", key, DataUnit::B512) {
+            let mut data = plaintext.clone();
+            cipher.encrypt(iv, &mut data).unwrap();
+            assert_eq!(data, ciphertext, "{kernel}");
+            cipher.decrypt(iv, &mut data).unwrap();
+            assert_eq!(data, plaintext, "{kernel}");
+        }
     }
 }
 
@@ -111,23 +121,23 @@ fn what_dm_crypt_writes() {
         ),
     ];
     for (unit, first_iv, sha256) in vectors {
-        let cipher = cipher("aes-xts-plain64", &key, unit);
-        let mut data = plaintext.clone();
-        cipher.encrypt(first_iv, &mut data).unwrap();
-        assert_eq!(Sha256::digest(&data)[..], sha256, "{unit:?}");
-        cipher.decrypt(first_iv, &mut data).unwrap();
-        assert_eq!(data, plaintext, "{unit:?}");
+        for (kernel, cipher) in ciphers("aes-xts-plain64", &key, unit) {
+            let mut data = plaintext.clone();
+            cipher.encrypt(first_iv, &mut data).unwrap();
+            assert_eq!(Sha256::digest(&data)[..], sha256, "{kernel}, {unit:?}");
+            cipher.decrypt(first_iv, &mut data).unwrap();
+            assert_eq!(data, plaintext, "{kernel}, {unit:?}");
+        }
     }
 }
 
 /// The oracle: `xts-mode`, which goes block by block.
 fn reference(
     encrypt: bool,
-    wraps_at_32_bits: bool,
     key: &[u8],
-    unit: DataUnit,
-    first_iv: u64,
+    unit_bytes: usize,
     data: &mut [u8],
+    iv: impl Fn(u64) -> u64,
 ) {
     fn apply<C>(encrypt: bool, key: &[u8], data: &mut [u8], iv: [u8; 16])
     where
@@ -144,19 +154,24 @@ fn reference(
             xts.decrypt_sector(data, iv.into());
         }
     }
-    for (i, data) in data.chunks_mut(unit.bytes() as usize).enumerate() {
-        let number = first_iv + i as u64 * u64::from(unit.iv_step());
-        let number = if wraps_at_32_bits {
-            u64::from(number as u32)
-        } else {
-            number
-        };
-        let iv = u128::from(number).to_le_bytes();
+    for (index, data) in (0..).zip(data.chunks_mut(unit_bytes)) {
+        let iv = u128::from(iv(index)).to_le_bytes();
         match key.len() {
             32 => apply::<Aes128>(encrypt, key, data, iv),
             _ => apply::<Aes256>(encrypt, key, data, iv),
         }
     }
+}
+
+/// Bytes that tell blocks and places in them apart.
+fn pattern(material: &[u8], len: usize) -> Vec<u8> {
+    material
+        .iter()
+        .cycle()
+        .zip(0_u32..)
+        .map(|(byte, i)| byte ^ (i / 64) as u8 ^ (i >> 14) as u8)
+        .take(len)
+        .collect()
 }
 
 /// IVs where something could carry or wrap, as far below 2^64 as 200 data units need.
@@ -174,7 +189,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn every_way_in_agrees_with_xts_mode(
+    fn every_kernel_and_way_in_agrees_with_xts_mode(
         seed in any::<[u8; 8]>(),
         key_bytes in proptest::sample::select(vec![32_usize, 64]),
         plain in any::<bool>(),
@@ -185,31 +200,60 @@ proptest! {
         let material = stream(&format!("{seed:?}"), 64);
         let key = &material[..key_bytes];
         let spec = if plain { "aes-xts-plain" } else { "aes-xts-plain64" };
-        let cipher = cipher(spec, key, unit);
-        let source: Vec<u8> = material
-            .iter()
-            .cycle()
-            .zip(0_u32..)
-            .map(|(byte, i)| byte ^ (i / 64) as u8 ^ (i >> 14) as u8)
-            .take(units * unit.bytes() as usize)
-            .collect();
+        let unit_bytes = unit.bytes() as usize;
+        let source = pattern(&material, units * unit_bytes);
+        let iv = |index: u64| {
+            let number = first_iv + index * u64::from(unit.iv_step());
+            if plain { u64::from(number as u32) } else { number }
+        };
+        let mut encrypted = source.clone();
+        reference(true, key, unit_bytes, &mut encrypted, iv);
+        let mut decrypted = source.clone();
+        reference(false, key, unit_bytes, &mut decrypted, iv);
 
-        let mut expected = source.clone();
-        reference(true, plain, key, unit, first_iv, &mut expected);
-        let mut actual = source.clone();
-        cipher.encrypt(first_iv, &mut actual).unwrap();
-        prop_assert!(actual == expected, "encrypt");
-        let mut destination = vec![0xee; source.len()];
-        cipher.encrypt_from(first_iv, &source, &mut destination).unwrap();
-        prop_assert!(destination == expected, "encrypt_from");
+        for (kernel, cipher) in ciphers(spec, key, unit) {
+            let mut actual = source.clone();
+            cipher.encrypt(first_iv, &mut actual).unwrap();
+            prop_assert!(actual == encrypted, "{kernel}: encrypt");
+            let mut destination = vec![0xee; source.len()];
+            cipher.encrypt_from(first_iv, &source, &mut destination).unwrap();
+            prop_assert!(destination == encrypted, "{kernel}: encrypt_from");
 
-        let mut expected = source.clone();
-        reference(false, plain, key, unit, first_iv, &mut expected);
-        let mut actual = source.clone();
-        cipher.decrypt(first_iv, &mut actual).unwrap();
-        prop_assert!(actual == expected, "decrypt");
-        cipher.decrypt_from(first_iv, &source, &mut destination).unwrap();
-        prop_assert!(destination == expected, "decrypt_from");
+            let mut actual = source.clone();
+            cipher.decrypt(first_iv, &mut actual).unwrap();
+            prop_assert!(actual == decrypted, "{kernel}: decrypt");
+            cipher.decrypt_from(first_iv, &source, &mut destination).unwrap();
+            prop_assert!(destination == decrypted, "{kernel}: decrypt_from");
+        }
+    }
+
+    #[test]
+    fn data_units_of_any_number_of_blocks_agree_with_xts_mode(
+        seed in any::<[u8; 8]>(),
+        key_bytes in proptest::sample::select(vec![32_usize, 64]),
+        blocks in prop_oneof![1..70_usize, 1..=4096_usize],
+        units in 1..14_usize,
+        first_unit in first_ivs(),
+    ) {
+        let material = stream(&format!("{seed:?}"), 64);
+        let key = &material[..key_bytes];
+        let unit_bytes = blocks * 16;
+        let source = pattern(&material, units * unit_bytes);
+        let mut encrypted = source.clone();
+        reference(true, key, unit_bytes, &mut encrypted, |index| first_unit + index);
+        for kernel in Kernel::available() {
+            let xts = XtsAes::new(key, kernel).unwrap();
+            let mut data = source.clone();
+            xts.encrypt(unit_bytes, first_unit, &mut data).unwrap();
+            prop_assert!(data == encrypted, "{kernel}: encrypt");
+            xts.decrypt(unit_bytes, first_unit, &mut data).unwrap();
+            prop_assert!(data == source, "{kernel}: decrypt");
+            xts.encrypt_from(unit_bytes, first_unit, &source, &mut data).unwrap();
+            prop_assert!(data == encrypted, "{kernel}: encrypt_from");
+            let mut back = vec![0; data.len()];
+            xts.decrypt_from(unit_bytes, first_unit, &data, &mut back).unwrap();
+            prop_assert!(back == source, "{kernel}: decrypt_from");
+        }
     }
 
     #[test]
@@ -218,33 +262,34 @@ proptest! {
         cut in 0..150_usize,
         first_iv in first_ivs(),
     ) {
-        let cipher = cipher("aes-xts-plain64", &stream("key", 64), DataUnit::B512);
         let cut = cut.min(units);
-        let mut whole = vec![0x5a; units * 512];
-        let mut pieces = whole.clone();
-        cipher.encrypt(first_iv, &mut whole).unwrap();
-        let (head, tail) = pieces.split_at_mut(cut * 512);
-        cipher.encrypt(first_iv + cut as u64, tail).unwrap();
-        cipher.encrypt(first_iv, head).unwrap();
-        prop_assert!(whole == pieces);
+        for (kernel, cipher) in ciphers("aes-xts-plain64", &stream("key", 64), DataUnit::B512) {
+            let mut whole = vec![0x5a; units * 512];
+            let mut pieces = whole.clone();
+            cipher.encrypt(first_iv, &mut whole).unwrap();
+            let (head, tail) = pieces.split_at_mut(cut * 512);
+            cipher.encrypt(first_iv + cut as u64, tail).unwrap();
+            cipher.encrypt(first_iv, head).unwrap();
+            prop_assert!(whole == pieces, "{kernel}");
+        }
     }
 }
 
 #[test]
 fn any_alignment_will_do() {
-    let cipher = cipher("aes-xts-plain64", &stream("key", 64), DataUnit::B512);
-    let mut expected = vec![7; 2048];
-    cipher.encrypt(3, &mut expected).unwrap();
-    for shift in 0..64 {
-        let mut buffer = vec![7; 2048 + 64];
-        cipher.encrypt(3, &mut buffer[shift..shift + 2048]).unwrap();
-        assert_eq!(buffer[shift..shift + 2048], expected);
-        assert!(
-            buffer[..shift]
-                .iter()
-                .chain(&buffer[shift + 2048..])
-                .all(|&byte| byte == 7)
-        );
+    for (kernel, cipher) in ciphers("aes-xts-plain64", &stream("key", 64), DataUnit::B512) {
+        let mut expected = vec![7; 2048];
+        cipher.encrypt(3, &mut expected).unwrap();
+        for shift in 0..64 {
+            let mut buffer = vec![7; 2048 + 64];
+            cipher.encrypt(3, &mut buffer[shift..shift + 2048]).unwrap();
+            assert_eq!(buffer[shift..shift + 2048], expected, "{kernel}");
+            let (before, after) = (&buffer[..shift], &buffer[shift + 2048..]);
+            assert!(
+                before.iter().chain(after).all(|&byte| byte == 7),
+                "{kernel}"
+            );
+        }
     }
 }
 
@@ -355,4 +400,51 @@ fn debug_shows_no_key() {
         cipher("aes-xts-plain64", &stream("key", 64), DataUnit::B512)
     );
     assert_eq!(shown, "SectorCipher { iv: Plain64, data_unit: B512, .. }");
+}
+
+#[test]
+fn kernels_that_this_cpu_lacks_are_refused() {
+    let spec = "aes-xts-plain64".parse().unwrap();
+    for kernel in Kernel::ALL
+        .into_iter()
+        .filter(|kernel| !kernel.is_available())
+    {
+        let error =
+            SectorCipher::new_with_kernel(&spec, &stream("key", 64), DataUnit::B512, kernel)
+                .unwrap_err();
+        assert_eq!(error, CipherError::KernelUnavailable { kernel });
+        let message = format!("this CPU cannot run the kernel {kernel} (it can: ");
+        assert!(error.to_string().starts_with(&message), "{error}");
+    }
+}
+
+#[test]
+fn data_units_that_are_not_whole_blocks_or_too_large_are_refused() {
+    let xts = XtsAes::new(&stream("key", 64), Kernel::preferred()).unwrap();
+    for bytes in [0, 1, 15, 17, 511, 65537, 65552, usize::MAX, usize::MAX - 15] {
+        let refused = Err(CipherError::UnitSize { bytes });
+        assert_eq!(xts.encrypt(bytes, 0, &mut [0; 32]), refused);
+        assert_eq!(xts.decrypt(bytes, 0, &mut [0; 32]), refused);
+    }
+    let refused = Err(CipherError::PartialDataUnit {
+        len_bytes: 32,
+        data_unit_bytes: 48,
+    });
+    assert_eq!(xts.encrypt(48, 0, &mut [0; 32]), refused);
+    let mut data = [0; 32];
+    let refused = Err(CipherError::IvOverflow {
+        first_iv: u64::MAX,
+        len_bytes: 32,
+    });
+    assert_eq!(xts.encrypt(16, u64::MAX, &mut data), refused);
+    assert_eq!(data, [0; 32]);
+    xts.encrypt(32, u64::MAX, &mut data).unwrap();
+    assert_eq!(
+        XtsAes::new(&[1; 32], Kernel::Portable).unwrap_err(),
+        CipherError::EqualKeyHalves
+    );
+    assert!(matches!(
+        XtsAes::new(&[1; 48], Kernel::Portable).unwrap_err(),
+        CipherError::KeySize { bytes: 48, .. }
+    ));
 }

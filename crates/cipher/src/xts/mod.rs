@@ -1,59 +1,41 @@
 //! XTS-AES (IEEE 1619-2018, NIST SP 800-38E) over whole data units.
+//!
+//! [`fused`] is the algorithm as the CPU's own AES instructions run it, over a vector unit of [`arch`];
+//! [`portable`] runs on any CPU, over the `aes` crate. [`dispatch`] holds a key for the one or the other.
 
-mod portable;
-mod tweaks;
-
-use aes::{Aes128, Aes128Enc, Aes256, Aes256Enc};
-use cipher::inout::InOutBuf;
-
-use self::portable::Portable;
-use crate::{data_unit::DataUnit, iv::Iv};
-
-/// XTS-AES under a key, with the kernel that was chosen for it.
-pub(crate) struct Xts(Kernel);
-
-/// The implementations; one is chosen per key, so that no call asks the CPU what it can do.
-enum Kernel {
-    PortableAes128(Portable<Aes128, Aes128Enc>),
-    PortableAes256(Portable<Aes256, Aes256Enc>),
+/// The body, once for each literal: loops over arrays of vectors stay in registers only if they are
+/// unrolled, and rounds of AES are more than the compiler unrolls by itself.
+macro_rules! unrolled {
+    ($index:ident in [$($literal:literal)*] $body:block) => {
+        $({
+            const $index: usize = $literal;
+            $body
+        })*
+    };
 }
 
-impl Xts {
-    /// `None` if the key is neither 32 nor 64 bytes long: the data key, then the tweak key.
-    pub(crate) fn new(key: &[u8]) -> Option<Self> {
-        let kernel = match key.len() {
-            32 => Kernel::PortableAes128(Portable::new(key)?),
-            64 => Kernel::PortableAes256(Portable::new(key)?),
-            _ => return None,
-        };
-        Some(Self(kernel))
-    }
+mod arch;
+mod dispatch;
+mod fused;
+mod limit;
+mod portable;
+mod schedule;
+mod tweaks;
 
-    /// Encrypts `data`, whole data units whose last IV does not overflow.
-    pub(crate) fn encrypt(
-        &self,
-        iv: Iv,
-        unit: DataUnit,
-        first_iv: u64,
-        data: InOutBuf<'_, '_, u8>,
-    ) {
-        match &self.0 {
-            Kernel::PortableAes128(kernel) => kernel.encrypt(iv, unit, first_iv, data),
-            Kernel::PortableAes256(kernel) => kernel.encrypt(iv, unit, first_iv, data),
-        }
-    }
+pub(crate) use self::dispatch::{VectorUnit, Xts};
 
-    /// Decrypts `data`, whole data units whose last IV does not overflow.
-    pub(crate) fn decrypt(
-        &self,
-        iv: Iv,
-        unit: DataUnit,
-        first_iv: u64,
-        data: InOutBuf<'_, '_, u8>,
-    ) {
-        match &self.0 {
-            Kernel::PortableAes128(kernel) => kernel.decrypt(iv, unit, first_iv, data),
-            Kernel::PortableAes256(kernel) => kernel.decrypt(iv, unit, first_iv, data),
-        }
-    }
+#[cfg(target_arch = "x86_64")]
+pub(crate) use self::arch::slows_down_on_zmm;
+
+use cipher::inout::InOutBuf;
+
+use crate::iv::Numbers;
+
+/// Whole data units, and the numbers that become their IVs.
+pub(crate) struct Run<'i, 'o> {
+    /// Bytes in a data unit: a multiple of 16, not 0.
+    pub(crate) unit_bytes: usize,
+    pub(crate) numbers: Numbers,
+    /// Whole data units, maybe none.
+    pub(crate) data: InOutBuf<'i, 'o, u8>,
 }

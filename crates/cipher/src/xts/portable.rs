@@ -18,8 +18,10 @@ use cipher::{
     typenum::Unsigned,
 };
 
-use super::tweaks::{STRIPE, Tweaks};
-use crate::{data_unit::DataUnit, iv::Iv};
+use super::{
+    Run,
+    tweaks::{STRIPE, Tweaks},
+};
 
 /// How many IVs are encrypted ahead: one batch of the widest backend.
 const UNITS_AHEAD: usize = 64;
@@ -51,56 +53,44 @@ where
         })
     }
 
-    pub(super) fn encrypt(
-        &self,
-        iv: Iv,
-        unit: DataUnit,
-        first_iv: u64,
-        data: InOutBuf<'_, '_, u8>,
-    ) {
-        self.for_each_run(iv, unit, first_iv, data, |tweaks, blocks| {
-            self.data.encrypt_with_backend(Run { tweaks, blocks });
-        });
+    pub(super) fn encrypt(&self, run: Run<'_, '_>) {
+        self.for_each_part(run, |part| self.data.encrypt_with_backend(part));
     }
 
-    pub(super) fn decrypt(
-        &self,
-        iv: Iv,
-        unit: DataUnit,
-        first_iv: u64,
-        data: InOutBuf<'_, '_, u8>,
-    ) {
-        self.for_each_run(iv, unit, first_iv, data, |tweaks, blocks| {
-            self.data.decrypt_with_backend(Run { tweaks, blocks });
-        });
+    pub(super) fn decrypt(&self, run: Run<'_, '_>) {
+        self.for_each_part(run, |part| self.data.decrypt_with_backend(part));
     }
 
-    /// Cuts the data into runs of at most [`UNITS_AHEAD`] data units, with their tweaks.
+    /// Cuts the data into parts of at most [`UNITS_AHEAD`] data units, with their tweaks.
     #[inline(always)]
-    fn for_each_run(
-        &self,
-        iv: Iv,
-        unit: DataUnit,
-        mut first_iv: u64,
-        data: InOutBuf<'_, '_, u8>,
-        mut process: impl FnMut(Tweaks<'_>, InOutBuf<'_, '_, Block>),
-    ) {
-        let blocks_per_unit = unit.bytes() as usize / 16;
+    fn for_each_part(&self, run: Run<'_, '_>, mut process: impl FnMut(Part<'_, '_, '_>)) {
+        let Run {
+            unit_bytes,
+            mut numbers,
+            data,
+        } = run;
+        let blocks_per_unit = unit_bytes / 16;
+        // Tweaks come in whole stripes: what is left of a data unit's last one must not go to the next.
+        let units_per_part = match blocks_per_unit.is_multiple_of(STRIPE) {
+            true => UNITS_AHEAD,
+            false => 1,
+        };
         let (mut blocks, rest) = data.into_chunks::<U16>();
         debug_assert!(rest.is_empty() && blocks.len().is_multiple_of(blocks_per_unit));
 
         let mut ivs = [Block::default(); UNITS_AHEAD];
         while !blocks.is_empty() {
-            let units = UNITS_AHEAD.min(blocks.len() / blocks_per_unit);
-            let (run, after) = blocks.split_at(units * blocks_per_unit);
+            let units = units_per_part.min(blocks.len() / blocks_per_unit);
+            let (part, after) = blocks.split_at(units * blocks_per_unit);
             blocks = after;
             for block in &mut ivs[..units] {
-                block.0 = iv.block(first_iv);
-                // The caller made sure that all IVs in use are below 2^64; the one after may not be.
-                first_iv = first_iv.wrapping_add(u64::from(unit.iv_step()));
+                block.0 = numbers.next_iv();
             }
             self.tweak.encrypt_with_backend(Ivs(&mut ivs[..units]));
-            process(Tweaks::new(&ivs[..units], blocks_per_unit), run);
+            process(Part {
+                tweaks: Tweaks::new(&ivs[..units], blocks_per_unit),
+                blocks: part,
+            });
         }
     }
 }
@@ -182,44 +172,45 @@ impl BlockCipherEncClosure for Ivs<'_> {
 }
 
 /// Whole data units with their tweaks.
-struct Run<'t, 'i, 'o> {
+struct Part<'t, 'i, 'o> {
     tweaks: Tweaks<'t>,
     blocks: InOutBuf<'i, 'o, Block>,
 }
 
-impl BlockSizeUser for Run<'_, '_, '_> {
+impl BlockSizeUser for Part<'_, '_, '_> {
     type BlockSize = U16;
 }
 
-impl BlockCipherEncClosure for Run<'_, '_, '_> {
+impl BlockCipherEncClosure for Part<'_, '_, '_> {
     #[inline(always)]
     fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
         self.process(&Encrypting(backend));
     }
 }
 
-impl BlockCipherDecClosure for Run<'_, '_, '_> {
+impl BlockCipherDecClosure for Part<'_, '_, '_> {
     #[inline(always)]
     fn call<B: BlockCipherDecBackend<BlockSize = U16>>(self, backend: &B) {
         self.process(&Decrypting(backend));
     }
 }
 
-impl Run<'_, '_, '_> {
+impl Part<'_, '_, '_> {
     #[inline(always)]
     fn process<D: Direction>(mut self, direction: &D) {
         let mut stripes = [[Block::default(); STRIPE]; MAX_CHUNK_STRIPES];
         let mut work = Array::<Block, D::Width>::default();
         let mut blocks = self.blocks;
         while !blocks.is_empty() {
-            let chunk_stripes = chunk_stripes::<D::Width>().min(blocks.len() / STRIPE);
-            let (chunk, after) = blocks.split_at(chunk_stripes * STRIPE);
+            let chunk_stripes = chunk_stripes::<D::Width>().min(blocks.len().div_ceil(STRIPE));
+            let chunk_blocks = blocks.len().min(chunk_stripes * STRIPE);
+            let (chunk, after) = blocks.split_at(chunk_blocks);
             blocks = after;
             let stripes = &mut stripes[..chunk_stripes];
             self.tweaks.fill(stripes);
 
             let (batch_tweaks, rest_tweaks) =
-                Array::<_, D::Width>::slice_as_chunks(stripes.as_flattened());
+                Array::<_, D::Width>::slice_as_chunks(&stripes.as_flattened()[..chunk_blocks]);
             let (batches, mut rest) = chunk.into_chunks::<D::Width>();
             for (mut batch, tweaks) in batches.into_iter().zip(batch_tweaks) {
                 xor(&mut work, batch.get_in(), tweaks);

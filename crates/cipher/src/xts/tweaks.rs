@@ -40,7 +40,7 @@ impl<'a> Tweaks<'a> {
     pub(super) fn new(encrypted_ivs: &'a [Block], blocks_per_unit: usize) -> Self {
         Self {
             encrypted_ivs: encrypted_ivs.iter(),
-            stripes_per_unit: blocks_per_unit / STRIPE,
+            stripes_per_unit: blocks_per_unit.div_ceil(STRIPE),
             first: (0, 0),
             left: 0,
         }
