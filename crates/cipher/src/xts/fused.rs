@@ -13,7 +13,7 @@
 //! Whole data units of whole batches (which all of LUKS's are) take no other path than that. The last
 //! part of any other data unit goes through a batch on the stack.
 
-use cipher::{array::Array, inout::InOut};
+use cipher::inout::{InOut, InOutBuf};
 
 use super::{
     Run,
@@ -59,6 +59,9 @@ impl Direction for Decrypt {
     }
 }
 
+/// Whole batches of data.
+type Batches<'i, 'o, I> = InOutBuf<'i, 'o, Batch<I>>;
+
 /// Round keys, in the order of their use.
 #[derive(Clone, Copy)]
 pub(super) struct Keys<'k, const N: usize> {
@@ -76,166 +79,205 @@ pub(super) fn process<I: Isa, D: Direction, const N: usize>(
     let Run {
         unit_bytes,
         numbers,
-        mut data,
+        data,
     } = run;
     let mut units = data.len() / unit_bytes;
     if units == 0 {
         return;
     }
-    let mut ivs = Ivs::new(isa, keys.tweak, numbers);
+    let ivs = Ivs::new(isa, keys.tweak, numbers);
     let mut tweaks = [isa.splat(&ivs.current[0]); STREAMS];
     unrolled!(S in [0 1 2 3 4 5 6 7] {
         tweaks[S] = first_tweaks(isa, &tweaks, isa.splat(&ivs.current[0]), S);
     });
 
-    if unit_bytes == size_of::<Batch<I>>() && I::BLOCKS > 1 {
+    let mut state = State {
+        isa,
+        keys,
+        tweaks,
+        ivs,
+    };
+    let batches_per_unit = unit_bytes / size_of::<Batch<I>>();
+    if !unit_bytes.is_multiple_of(size_of::<Batch<I>>()) {
+        return state.odd_units::<D>(unit_bytes, data);
+    }
+    let (mut batches, _) = data.into_chunks::<I::BatchLen>();
+    if batches_per_unit == 1 && I::BLOCKS > 1 {
         // One batch a data unit, and no question asked in between: 512 bytes under AVX-512.
-        let groups = units / I::BLOCKS;
-        units -= groups * I::BLOCKS;
-        let (whole, rest) = data.split_at(groups * I::BLOCKS * unit_bytes);
-        data = rest;
-        let (mut batches, _) = whole.into_chunks::<I::BatchLen>();
-        for group in 0..groups {
+        let (groups, rest) = batches.split_at(units - units % I::BLOCKS);
+        state.single_batch_groups::<D>(groups);
+        batches = rest;
+        units %= I::BLOCKS;
+    }
+    state.units::<D>(units, batches_per_unit, batches);
+}
+
+/// Where the work stands: the tweaks of the next batch, and the IVs of the data units to come.
+struct State<'k, I: Isa, const N: usize> {
+    isa: I,
+    keys: Keys<'k, N>,
+    tweaks: [I::Vector; STREAMS],
+    ivs: Ivs,
+}
+
+impl<I: Isa, const N: usize> State<'_, I, N> {
+    /// Groups of data units, each of which is one batch.
+    #[inline(always)]
+    fn single_batch_groups<D: Direction>(&mut self, batches: Batches<'_, '_, I>) {
+        let mut rest = batches;
+        while !rest.is_empty() {
+            let (mut group, after) = rest.split_at(I::BLOCKS);
+            rest = after;
             unrolled!(PLACE in [0 1 2 3] {
                 if PLACE < I::BLOCKS {
-                    let data = batches.get(group * I::BLOCKS + PLACE);
-                    let next = ivs.after::<I>(PLACE);
-                    if PLACE == 0 {
-                        let ivs_on_the_way = Some((&ivs.plain, &mut ivs.next));
-                        batch::<I, D, N>(isa, keys, &mut tweaks, data, Some(&next), ivs_on_the_way);
-                        ivs.number::<I>();
-                    } else {
-                        batch::<I, D, N>(isa, keys, &mut tweaks, data, Some(&next), None);
-                    }
+                    let next = self.ivs.after::<I>(PLACE);
+                    self.batch::<D, { PLACE == 0 }>(group.get(PLACE), Some(&next));
                 }
             });
         }
     }
 
-    let mut place = 0;
-    while units > 0 {
-        let (unit, after) = data.split_at(unit_bytes);
-        data = after;
-        let (batches, mut tail) = unit.into_chunks::<I::BatchLen>();
-        // The last batch, whole or not, makes the next data unit's tweaks; these are the others.
-        let steps = batches.len() - usize::from(tail.is_empty());
-        // The first batch takes the IVs of the next group along, unless nothing will need them.
-        let mut takes_ivs = place == 0 && units > I::BLOCKS;
-        if takes_ivs && steps == 0 && I::BLOCKS == 1 {
-            // They are needed in this very batch.
-            ivs.encrypt_next(isa, keys.tweak);
-            takes_ivs = false;
+    /// Data units of whole batches.
+    #[inline(always)]
+    fn units<D: Direction>(
+        &mut self,
+        mut units: usize,
+        batches_per_unit: usize,
+        batches: Batches<'_, '_, I>,
+    ) {
+        let mut rest = batches;
+        let mut place = 0;
+        while units > 0 {
+            // All but the last batch go on in the same data unit; the last makes the next one's tweaks.
+            let (mut steps, after) = rest.split_at(batches_per_unit - 1);
+            let (mut last, after) = after.split_at(1);
+            rest = after;
+            // The first takes the IVs of the next group along, unless nothing will need them.
+            let mut takes_ivs = place == 0 && units > I::BLOCKS;
+            if takes_ivs && !steps.is_empty() {
+                let (mut first, others) = steps.split_at(1);
+                steps = others;
+                self.batch::<D, true>(first.get(0), None);
+                takes_ivs = false;
+            }
+            for data in steps {
+                self.batch::<D, false>(data, None);
+            }
+            if takes_ivs {
+                // The first is the last, and if groups are of one, needs what it would make.
+                self.ivs.encrypt_next(self.isa, self.keys.tweak);
+            }
+            let next = self.ivs.after::<I>(place);
+            self.batch::<D, false>(last.get(0), Some(&next));
+            place = (place + 1) % I::BLOCKS;
+            units -= 1;
         }
-        let (mut steps, mut whole_last) = batches.split_at(steps);
-        if takes_ivs && !steps.is_empty() {
-            let (mut first, others) = steps.split_at(1);
-            steps = others;
-            let ivs_on_the_way = Some((&ivs.plain, &mut ivs.next));
-            batch::<I, D, N>(isa, keys, &mut tweaks, first.get(0), None, ivs_on_the_way);
-            ivs.number::<I>();
-            takes_ivs = false;
+    }
+
+    /// Data units that end in part of a batch, which goes through a batch on the stack.
+    #[inline(always)]
+    fn odd_units<D: Direction>(&mut self, unit_bytes: usize, data: InOutBuf<'_, '_, u8>) {
+        let mut rest = data;
+        let mut place = 0;
+        while !rest.is_empty() {
+            let (unit, after) = rest.split_at(unit_bytes);
+            rest = after;
+            if place == 0 {
+                self.ivs.encrypt_next(self.isa, self.keys.tweak);
+            }
+            let (batches, mut tail) = unit.into_chunks::<I::BatchLen>();
+            for data in batches {
+                self.batch::<D, false>(data, None);
+            }
+            let mut whole = Batch::<I>::default();
+            whole[..tail.len()].copy_from_slice(tail.get_in());
+            let next = self.ivs.after::<I>(place);
+            self.batch::<D, false>(InOut::from(&mut whole), Some(&next));
+            let used = &whole[..tail.len()];
+            tail.get_out().copy_from_slice(used);
+            place = (place + 1) % I::BLOCKS;
         }
-        for data in steps {
-            batch::<I, D, N>(isa, keys, &mut tweaks, data, None, None);
+    }
+
+    /// One batch through AES; afterwards the tweaks are those of the batch that follows: of the data unit
+    /// whose encrypted IV is `next_unit`, or of the same.
+    ///
+    /// `WITH_IVS`: the next group's IVs are encrypted along with it.
+    #[inline(always)]
+    fn batch<D: Direction, const WITH_IVS: bool>(
+        &mut self,
+        mut data: InOut<'_, '_, Batch<I>>,
+        next_unit: Option<&Block>,
+    ) {
+        let Self {
+            isa,
+            keys,
+            tweaks,
+            ivs,
+        } = self;
+        let isa = *isa;
+        let first_key = isa.splat(&keys.data[0]);
+        let last_key = isa.splat(&keys.data[N - 1]);
+        let mut states = [first_key; STREAMS];
+        let mut last_keys = [last_key; STREAMS];
+        let input = data.get_in();
+        for stream in 0..STREAMS {
+            isa.prefetch(input, stream, PREFETCH_BYTES);
+            states[stream] = isa.xor3(isa.load(input, stream), tweaks[stream], first_key);
+            last_keys[stream] = isa.xor(last_key, tweaks[stream]);
         }
-        let mut scratch = Array::default();
-        let last = if tail.is_empty() {
-            whole_last.get(0)
-        } else {
-            scratch[..tail.len()].copy_from_slice(tail.get_in());
-            InOut::from(&mut scratch)
+        let mut iv_state = first_key;
+        if WITH_IVS {
+            iv_state = isa.xor(isa.load_ivs(&ivs.plain), isa.splat(&keys.tweak[0]));
+        }
+        let mut next_tweak = match next_unit {
+            Some(encrypted_iv) => isa.splat(encrypted_iv),
+            None => first_key,
         };
-        let next = ivs.after::<I>(place);
-        if takes_ivs {
-            let ivs_on_the_way = Some((&ivs.plain, &mut ivs.next));
-            batch::<I, D, N>(isa, keys, &mut tweaks, last, Some(&next), ivs_on_the_way);
+
+        unrolled!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
+            if ROUND < N - 1 {
+                let key = isa.splat(&keys.data[ROUND]);
+                for state in &mut states {
+                    *state = D::round(isa, *state, key);
+                }
+                if WITH_IVS {
+                    iv_state = isa.encrypt_round(iv_state, isa.splat(&keys.tweak[ROUND]));
+                }
+                if ROUND <= STREAMS {
+                    let made = ROUND - 1;
+                    tweaks[made] = match next_unit {
+                        Some(_) => first_tweaks(isa, tweaks, next_tweak, made),
+                        None => following_tweaks(isa, tweaks[made]),
+                    };
+                    // What the next round's tweaks are made of.
+                    let source = match next_unit {
+                        Some(_) => first_tweaks_source::<I>(ROUND),
+                        None => Some(ROUND),
+                    };
+                    let mut nothing = first_key;
+                    let [computed, needed_next] = match source {
+                        Some(source) if ROUND < STREAMS && source != made => tweaks
+                            .get_disjoint_mut([made, source])
+                            .expect("two of the streams"),
+                        Some(_) => [&mut tweaks[made], &mut nothing],
+                        None => [&mut tweaks[made], &mut next_tweak],
+                    };
+                    isa.pin(&mut states, computed, needed_next);
+                }
+            }
+        });
+
+        let output = data.get_out();
+        for stream in 0..STREAMS {
+            let done = D::last_round(isa, states[stream], last_keys[stream]);
+            isa.store(output, stream, done);
+        }
+        if WITH_IVS {
+            let key = isa.splat(&keys.tweak[N - 1]);
+            isa.store_ivs(&mut ivs.next, isa.encrypt_last_round(iv_state, key));
             ivs.number::<I>();
-        } else {
-            batch::<I, D, N>(isa, keys, &mut tweaks, last, Some(&next), None);
         }
-        let tail_len = tail.len();
-        tail.get_out().copy_from_slice(&scratch[..tail_len]);
-        place = (place + 1) % I::BLOCKS;
-        units -= 1;
-    }
-}
-
-/// One batch through AES, and `tweaks` turned into those of the batch that follows: of the data unit
-/// whose encrypted IV is `next_unit`, or of the same.
-///
-/// `ivs` are encrypted from the one place into the other.
-#[inline(always)]
-fn batch<I: Isa, D: Direction, const N: usize>(
-    isa: I,
-    keys: Keys<'_, N>,
-    tweaks: &mut [I::Vector; STREAMS],
-    mut data: InOut<'_, '_, Batch<I>>,
-    next_unit: Option<&Block>,
-    ivs: Option<(&IvGroup, &mut IvGroup)>,
-) {
-    let first_key = isa.splat(&keys.data[0]);
-    let last_key = isa.splat(&keys.data[N - 1]);
-    let mut states = [first_key; STREAMS];
-    let mut last_keys = [last_key; STREAMS];
-    let input = data.get_in();
-    for stream in 0..STREAMS {
-        isa.prefetch(input, stream, PREFETCH_BYTES);
-        states[stream] = isa.xor3(isa.load(input, stream), tweaks[stream], first_key);
-        last_keys[stream] = isa.xor(last_key, tweaks[stream]);
-    }
-    let mut iv_state = match &ivs {
-        Some((plain, _)) => isa.xor(isa.load_ivs(plain), isa.splat(&keys.tweak[0])),
-        None => first_key,
-    };
-    let mut next_tweak = match next_unit {
-        Some(encrypted_iv) => isa.splat(encrypted_iv),
-        None => first_key,
-    };
-
-    unrolled!(ROUND in [1 2 3 4 5 6 7 8 9 10 11 12 13] {
-        if ROUND < N - 1 {
-            let key = isa.splat(&keys.data[ROUND]);
-            for state in &mut states {
-                *state = D::round(isa, *state, key);
-            }
-            if ivs.is_some() {
-                iv_state = isa.encrypt_round(iv_state, isa.splat(&keys.tweak[ROUND]));
-            }
-            if ROUND <= STREAMS {
-                let made = ROUND - 1;
-                tweaks[made] = match next_unit {
-                    Some(_) => first_tweaks(isa, tweaks, next_tweak, made),
-                    None => following_tweaks(isa, tweaks[made]),
-                };
-                // What the next round's tweaks are made of.
-                let source = match next_unit {
-                    Some(_) => first_tweaks_source::<I>(ROUND),
-                    None => Some(ROUND),
-                };
-                let mut nothing = first_key;
-                let [computed, needed_next] = match source {
-                    Some(source) if ROUND < STREAMS && source != made => tweaks
-                        .get_disjoint_mut([made, source])
-                        .expect("two of the streams"),
-                    Some(_) => [&mut tweaks[made], &mut nothing],
-                    None => [&mut tweaks[made], &mut next_tweak],
-                };
-                isa.pin(&mut states, computed, needed_next);
-            }
-        }
-    });
-
-    let output = data.get_out();
-    for stream in 0..STREAMS {
-        isa.store(
-            output,
-            stream,
-            D::last_round(isa, states[stream], last_keys[stream]),
-        );
-    }
-    if let Some((_, encrypted)) = ivs {
-        let key = isa.splat(&keys.tweak[N - 1]);
-        isa.store_ivs(encrypted, isa.encrypt_last_round(iv_state, key));
     }
 }
 
