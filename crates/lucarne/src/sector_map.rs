@@ -98,6 +98,17 @@ impl SectorMap {
         Ok(())
     }
 
+    /// Decrypts whole sectors from one place into another.
+    fn decrypt_from(&self, source: &[u8], sectors: &mut [u8], offset: u64) -> Result<(), Error> {
+        if self.zeros_are_holes {
+            // To be looked at twice, and so where nobody changes them.
+            sectors.copy_from_slice(source);
+            return self.decrypt(sectors, offset);
+        }
+        let first_iv = offset / IV_UNIT_LEN_BYTES;
+        Ok(self.cipher.decrypt_from(first_iv, source, sectors)?)
+    }
+
     /// Fills `buf` with plaintext.
     pub(crate) fn read_at(
         &self,
@@ -122,7 +133,7 @@ impl SectorMap {
         while !buf.is_empty() {
             let into_sector = self.offset_in_sector(offset);
             let len = if into_sector == 0 && buf.len() >= self.sector_len {
-                let len = STEP_LEN_BYTES.min(buf.len() - buf.len() % self.sector_len);
+                let len = buf.len() - buf.len() % self.sector_len;
                 self.read_sectors(storage, &mut buf[..len], offset)?;
                 len
             } else {
@@ -139,6 +150,8 @@ impl SectorMap {
         Ok(())
     }
 
+    /// Fills `sectors`, whole ones, with plaintext: from where the ciphertext lies if the storage can show
+    /// it, else in steps.
     fn read_sectors(
         &self,
         storage: &dyn Storage,
@@ -146,8 +159,24 @@ impl SectorMap {
         offset: u64,
     ) -> Result<(), Error> {
         let at = self.data_offset + offset;
-        storage.read_at(sectors, at).map_err(reading(at))?;
-        self.decrypt(sectors, offset)
+        let mut decrypted = Ok(());
+        let is_shown = storage
+            .visit(at..at + sectors.len() as u64, &mut |source| {
+                decrypted = self.decrypt_from(source, sectors, offset);
+            })
+            .map_err(reading(at))?;
+        if is_shown {
+            return decrypted;
+        }
+        for (step, offset) in sectors
+            .chunks_mut(STEP_LEN_BYTES)
+            .zip((offset..).step_by(STEP_LEN_BYTES))
+        {
+            let at = self.data_offset + offset;
+            storage.read_at(step, at).map_err(reading(at))?;
+            self.decrypt(step, offset)?;
+        }
+        Ok(())
     }
 
     /// Replaces plaintext bytes.
@@ -179,27 +208,46 @@ impl SectorMap {
             let len = data.len().min(STEP_LEN_BYTES - into_sector);
             let span_start = offset - into_sector as u64;
             let span_len = (into_sector + len).next_multiple_of(self.sector_len);
-            scratch.clear();
+            // What was in it is replaced in full.
             scratch.resize(span_len, 0);
-            let last_sector = span_len - self.sector_len;
-            if into_sector != 0 {
-                self.read_sectors(storage, &mut scratch[..self.sector_len], span_start)?;
+            if len == span_len {
+                let first_iv = span_start / IV_UNIT_LEN_BYTES;
+                self.cipher.encrypt_from(first_iv, &data[..len], scratch)?;
+            } else {
+                self.overlay(storage, &data[..len], into_sector, span_start, scratch)?;
+                self.encrypt(scratch, span_start)?;
             }
-            let last_is_partial = into_sector + len < span_len;
-            if last_is_partial && (last_sector != 0 || into_sector == 0) {
-                self.read_sectors(
-                    storage,
-                    &mut scratch[last_sector..],
-                    span_start + last_sector as u64,
-                )?;
-            }
-            scratch[into_sector..into_sector + len].copy_from_slice(&data[..len]);
-            self.encrypt(scratch, span_start)?;
             let at = self.data_offset + span_start;
             storage.write_at(scratch, at).map_err(writing(at))?;
             data = &data[len..];
             offset += len as u64;
         }
+        Ok(())
+    }
+
+    /// Fills `span`, the plaintext of whole sectors from `span_start` on, with `data` from byte `into_sector`
+    /// of it on, and with what is there already before and after.
+    fn overlay(
+        &self,
+        storage: &dyn Storage,
+        data: &[u8],
+        into_sector: usize,
+        span_start: u64,
+        span: &mut [u8],
+    ) -> Result<(), Error> {
+        let last_sector = span.len() - self.sector_len;
+        if into_sector != 0 {
+            self.read_sectors(storage, &mut span[..self.sector_len], span_start)?;
+        }
+        let last_is_partial = into_sector + data.len() < span.len();
+        if last_is_partial && (last_sector != 0 || into_sector == 0) {
+            self.read_sectors(
+                storage,
+                &mut span[last_sector..],
+                span_start + last_sector as u64,
+            )?;
+        }
+        span[into_sector..into_sector + data.len()].copy_from_slice(data);
         Ok(())
     }
 

@@ -13,11 +13,12 @@
 //! assert_eq!(&magic, b"LUKS");
 //! # Ok::<(), std::io::Error>(())
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod aligned;
 pub mod fault;
 mod file;
+mod mapping;
 mod memory;
 mod new_file;
 mod offset;
@@ -67,6 +68,16 @@ pub trait Storage: Send + Sync {
         Ok((from < len).then_some(from..len))
     }
 
+    /// Shows `visitor` the bytes of `range` where they lie, if the storage can do that: a copy less than
+    /// [`Self::read_at`].
+    ///
+    /// `false`: it cannot, or could not for these bytes; what the visitor saw then, if anything, must not be
+    /// used, and [`Self::read_at`] says what is the matter. Others may change the bytes while they are looked
+    /// at.
+    fn visit(&self, _range: Range<u64>, _visitor: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Says that `len` bytes will be written in full, so that space can be set aside in one piece.
     fn reserve(&self, _len: u64) -> io::Result<()> {
         Ok(())
@@ -84,6 +95,9 @@ macro_rules! forward_storage {
             fn discard(&self, range: Range<u64>) -> io::Result<()> { (**self).discard(range) }
             fn is_empty(&self) -> io::Result<bool> { (**self).is_empty() }
             fn next_data(&self, from: u64) -> io::Result<Option<Range<u64>>> { (**self).next_data(from) }
+            fn visit(&self, range: Range<u64>, visitor: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+                (**self).visit(range, visitor)
+            }
             fn reserve(&self, len: u64) -> io::Result<()> { (**self).reserve(len) }
         }
     )*};

@@ -82,6 +82,12 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn visit(&self, range: Range<u64>, visitor: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+        let len = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        let range = index(range.start, len)?;
+        Ok(self.read().get(range).map(visitor).is_some())
+    }
+
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         let range = index(offset, data.len())?;
         let mut bytes = self.write();

@@ -55,6 +55,12 @@ impl<S: Storage> Storage for OffsetStorage<S> {
         self.inner.read_at(buf, self.translate(offset, buf.len())?)
     }
 
+    fn visit(&self, range: Range<u64>, visitor: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+        let len = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        let start = self.translate(range.start, len)?;
+        self.inner.visit(start..start + len as u64, visitor)
+    }
+
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         self.inner
             .write_at(data, self.translate(offset, data.len())?)
