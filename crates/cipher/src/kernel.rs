@@ -1,10 +1,16 @@
 //! [`Kernel`].
 
-use std::{fmt, str::FromStr, sync::LazyLock};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::atomic::{AtomicU8, Ordering},
+};
 
 use crate::{CipherError, xts::VectorUnit};
 
-/// The environment variable that names the kernel to use, whatever this CPU would do best with.
+/// The environment variable that names the kernel to use, whatever this CPU would do best with. A name
+/// that is not known or a kernel that is not available counts for nothing, but
+/// [`Kernel::from_environment`] tells.
 pub const KERNEL_VARIABLE: &str = "LUCARNE_KERNEL";
 
 /// An implementation of XTS-AES. All give the same bytes; they differ in speed and in the CPUs that
@@ -38,6 +44,9 @@ pub enum Kernel {
     Portable,
 }
 
+/// The place in [`Kernel::ALL`] of the preferred kernel, counted from 1; 0 before it is chosen.
+static CHOSEN: AtomicU8 = AtomicU8::new(0);
+
 impl Kernel {
     /// Every kernel, the fastest first.
     pub const ALL: [Self; 5] = [
@@ -59,19 +68,53 @@ impl Kernel {
         Self::ALL.into_iter().filter(|kernel| kernel.is_available())
     }
 
-    /// The kernel that a new cipher gets unless another is asked for: the one that
-    /// [`KERNEL_VARIABLE`] named when this was first called, if it is available; else this CPU's
-    /// fastest.
+    /// The kernel that a new cipher gets unless another is asked for: the one that [`Kernel::prefer`] or
+    /// the environment ([`KERNEL_VARIABLE`]) named, else this CPU's fastest. Chosen once in a process.
     #[must_use]
     pub fn preferred() -> Self {
-        static PREFERRED: LazyLock<Kernel> = LazyLock::new(|| {
-            let named = std::env::var(KERNEL_VARIABLE).ok();
-            named
-                .and_then(|name| name.parse().ok())
-                .filter(|kernel: &Kernel| kernel.is_available())
-                .unwrap_or_else(Kernel::fastest)
-        });
-        *PREFERRED
+        // Two threads that come first at once choose alike.
+        let chosen = CHOSEN.load(Ordering::Relaxed);
+        let by_index = usize::from(chosen).checked_sub(1);
+        if let Some(kernel) = by_index.and_then(|index| Self::ALL.get(index)) {
+            return *kernel;
+        }
+        let from_environment = Self::from_environment().ok().flatten();
+        let kernel = from_environment.unwrap_or_else(Self::fastest);
+        kernel.choose();
+        kernel
+    }
+
+    /// Makes this the preferred kernel for all of the process; ciphers made before keep theirs.
+    ///
+    /// # Errors
+    /// [`CipherError::KernelUnavailable`].
+    pub fn prefer(self) -> Result<(), CipherError> {
+        if !self.is_available() {
+            return Err(CipherError::KernelUnavailable { kernel: self });
+        }
+        self.choose();
+        Ok(())
+    }
+
+    fn choose(self) {
+        let index = Self::ALL.iter().position(|kernel| *kernel == self);
+        let chosen = index.and_then(|index| u8::try_from(index + 1).ok());
+        CHOSEN.store(chosen.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// The kernel that the environment ([`KERNEL_VARIABLE`]) names, if it names one.
+    ///
+    /// # Errors
+    /// [`CipherError::UnknownKernel`] and [`CipherError::KernelUnavailable`].
+    pub fn from_environment() -> Result<Option<Self>, CipherError> {
+        let Some(name) = std::env::var_os(KERNEL_VARIABLE) else {
+            return Ok(None);
+        };
+        let kernel: Self = name.to_string_lossy().parse()?;
+        match kernel.is_available() {
+            true => Ok(Some(kernel)),
+            false => Err(CipherError::KernelUnavailable { kernel }),
+        }
     }
 
     /// This CPU's fastest.

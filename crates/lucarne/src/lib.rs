@@ -50,7 +50,9 @@ pub use length_token::LengthToken;
 pub use unlock::{Secret, UnlockOptions, Unlocked, unlock};
 pub use volume::{OpenOptions, Volume, VolumeCursor};
 
-pub use lucarne_cipher::{CipherSpec, DataUnit as SectorSize};
+pub use lucarne_cipher::{
+    CipherError, CipherSpec, DataUnit as SectorSize, KERNEL_VARIABLE, Kernel,
+};
 pub use lucarne_format::luks2;
 pub use lucarne_keyslot::{CostLimits, Hash, KdfKind, KdfRequest};
 pub use lucarne_secret::{SecretBytes, make_process_undumpable};

@@ -16,7 +16,7 @@ const IV_UNIT_LEN_BYTES: u64 = 512;
 const STEP_LEN_BYTES: usize = 128 << 10;
 
 /// Plaintext bytes that share a lock. A multiple of every sector size, so no sector has two.
-const REGION_LEN_BYTES: u64 = 1 << 20;
+pub(crate) const REGION_LEN_BYTES: u64 = 1 << 20;
 const LOCK_COUNT: usize = 64;
 
 const SECTOR_MAX_LEN_BYTES: usize = 4096;
@@ -256,7 +256,7 @@ impl SectorMap {
         (offset % self.sector_len as u64) as usize
     }
 
-    fn check_range(&self, len: usize, offset: u64) -> Result<(), Error> {
+    pub(crate) fn check_range(&self, len: usize, offset: u64) -> Result<(), Error> {
         match offset.checked_add(len as u64) {
             Some(end) if end <= self.len => Ok(()),
             _ => Err(Error::refused(format!(

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use lucarne::{CipherError, Kernel};
 
 use crate::size;
 
@@ -79,6 +80,27 @@ pub(crate) struct KeyFileArgs {
     /// Ask for the passphrase twice
     #[arg(short = 'y', long)]
     pub(crate) verify_passphrase: bool,
+}
+
+/// How sectors are encrypted and decrypted.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Speed")]
+pub(crate) struct KernelArgs {
+    /// Use this AES kernel: vaes512, vaes256, aesni, armv8 or portable [default: LUCARNE_KERNEL of the
+    /// environment, or this CPU's fastest]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) kernel: Option<Kernel>,
+}
+
+impl KernelArgs {
+    /// Has it used by all that is opened from now on.
+    pub(crate) fn apply(&self) -> Result<(), CipherError> {
+        match self.kernel {
+            Some(kernel) => kernel.prefer(),
+            // What is wrong with it is said before anything is done.
+            None => Kernel::from_environment().map(|_| ()),
+        }
+    }
 }
 
 /// How a long run reports.

@@ -7,7 +7,7 @@ mod verb;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-pub(crate) use common::{CommonArgs, KeyFileArgs, ProgressArgs, VolumeType};
+pub(crate) use common::{CommonArgs, KernelArgs, KeyFileArgs, ProgressArgs, VolumeType};
 pub(crate) use format::FormatArgs;
 pub(crate) use unlock::{OpeningArgs, UnlockArgs};
 pub(crate) use verb::{

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{FormatArgs, OpeningArgs, ProgressArgs, UnlockArgs};
+use super::{FormatArgs, KernelArgs, OpeningArgs, ProgressArgs, UnlockArgs};
 use crate::size;
 
 /// `encrypt`
@@ -36,6 +36,9 @@ pub(crate) struct EncryptArgs {
     pub(crate) progress: ProgressArgs,
 
     #[command(flatten)]
+    pub(crate) kernel: KernelArgs,
+
+    #[command(flatten)]
     pub(crate) format: FormatArgs,
 }
 
@@ -62,6 +65,9 @@ pub(crate) struct DecryptArgs {
     pub(crate) progress: ProgressArgs,
 
     #[command(flatten)]
+    pub(crate) kernel: KernelArgs,
+
+    #[command(flatten)]
     pub(crate) opening: OpeningArgs,
 }
 
@@ -83,6 +89,9 @@ pub(crate) struct ReadArgs {
     pub(crate) length: Option<u64>,
 
     #[command(flatten)]
+    pub(crate) kernel: KernelArgs,
+
+    #[command(flatten)]
     pub(crate) opening: OpeningArgs,
 }
 
@@ -100,6 +109,9 @@ pub(crate) struct WriteArgs {
     /// The first byte of the plaintext to overwrite
     #[arg(long, value_name = "SIZE", default_value = "0", hide_default_value = true, value_parser = size::bytes)]
     pub(crate) offset: u64,
+
+    #[command(flatten)]
+    pub(crate) kernel: KernelArgs,
 
     #[command(flatten)]
     pub(crate) opening: OpeningArgs,

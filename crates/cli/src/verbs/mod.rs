@@ -17,7 +17,7 @@ use std::path::Path;
 use lucarne::Error;
 
 use crate::{
-    args::{CommonArgs, Verb, VolumeType},
+    args::{CommonArgs, KernelArgs, Verb, VolumeType},
     exit::{Failure, shown},
     report::Report,
 };
@@ -34,6 +34,9 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         }
         _ => {}
     }
+    if let Some(kernel) = kernel_args(verb) {
+        kernel.apply().map_err(Failure::parameters)?;
+    }
     match verb {
         Verb::Encrypt(args) => encrypt::run(args, common, report),
         Verb::Decrypt(args) => decrypt::run(args, common, report),
@@ -46,6 +49,17 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::Open(args) => open::run(args, report),
         Verb::Completions(args) => generate::completions(args),
         Verb::Man(args) => generate::manual(args),
+    }
+}
+
+/// The choice of a kernel, of the verbs that offer it.
+fn kernel_args(verb: &Verb) -> Option<&KernelArgs> {
+    match verb {
+        Verb::Encrypt(args) => Some(&args.kernel),
+        Verb::Decrypt(args) => Some(&args.kernel),
+        Verb::Read(args) => Some(&args.kernel),
+        Verb::Write(args) => Some(&args.kernel),
+        _ => None,
     }
 }
 

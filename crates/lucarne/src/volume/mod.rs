@@ -2,6 +2,7 @@
 
 mod cursor;
 mod open;
+mod parallel;
 
 pub use cursor::VolumeCursor;
 pub use open::OpenOptions;
@@ -98,6 +99,33 @@ impl<S: Storage> Volume<S> {
         self.map.read_at(&self.data, buf, offset)
     }
 
+    /// As [`Self::read_at`], on all threads of `pool` at once where that pays: from 1 MiB on. Less is read by
+    /// the calling thread alone.
+    ///
+    /// ```
+    /// # use lucarne::{FormatOptions, MemoryStorage, Secret, Volume};
+    /// # let kdf = lucarne::KdfRequest { kind: lucarne::KdfKind::Pbkdf2, iterations: Some(1000), ..Default::default() };
+    /// # let options = FormatOptions { kdf, keyslots_size: Some(512 << 10), ..FormatOptions::default() };
+    /// # let image = MemoryStorage::with_len(6 << 20);
+    /// # lucarne::format(&image, None, b"an example", &options)?;
+    /// # let volume = Volume::open(image, Secret::Passphrase(b"an example"))?;
+    /// let pool = rayon::ThreadPoolBuilder::new().build()?;
+    /// let mut tensor = vec![0; 4 << 20];
+    /// volume.read_at_on(&pool, &mut tensor, 4096)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Self::read_at`]; one of them, if several parts fail.
+    pub fn read_at_on(
+        &self,
+        pool: &rayon::ThreadPool,
+        buf: &mut [u8],
+        offset: u64,
+    ) -> Result<(), Error> {
+        parallel::read(pool, &self.map, &self.data, buf, offset)
+    }
+
     /// Replaces the plaintext from byte `offset` on. Any offset and length will do: partial sectors are
     /// read, changed and written back whole.
     ///
@@ -106,6 +134,19 @@ impl<S: Storage> Volume<S> {
     /// written; what was written is durable only after [`Self::flush`].
     pub fn write_at(&self, data: &[u8], offset: u64) -> Result<(), Error> {
         self.map.write_at(&self.data, data, offset)
+    }
+
+    /// As [`Self::write_at`], on all threads of `pool` at once where that pays: from 1 MiB on.
+    ///
+    /// # Errors
+    /// As [`Self::write_at`]; one of them, if several parts fail, and any of the others may be written.
+    pub fn write_at_on(
+        &self,
+        pool: &rayon::ThreadPool,
+        data: &[u8],
+        offset: u64,
+    ) -> Result<(), Error> {
+        parallel::write(pool, &self.map, &self.data, data, offset)
     }
 
     /// Returns once all that was written would survive a power cut.
