@@ -18,7 +18,8 @@ pub(crate) struct EncryptArgs {
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
 
-    /// The volume to make; it appears complete or not at all
+    /// The volume to make; it appears complete or not at all, for its owner alone unless it replaces
+    /// a file or its header lies elsewhere
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
 

@@ -75,12 +75,17 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
     }
 
     let _graceful = Graceful::begin()?;
-    let output = Output::create(&args.output, replace).with_context(|| shown(&args.output))?;
+    let output = match header {
+        // Ciphertext alone.
+        Some(_) => Output::create(&args.output, replace),
+        None => Output::create_private(&args.output, replace),
+    }
+    .with_context(|| shown(&args.output))?;
     refuse_itself(&output, input.as_ref())?;
     let header = match header {
         Some((path, replace)) => Some((
             path,
-            Output::create(path, replace).with_context(|| shown(path))?,
+            Output::create_private(path, replace).with_context(|| shown(path))?,
         )),
         None => None,
     };

@@ -45,7 +45,8 @@ pub(crate) fn run(
         None => make(&device, None)?,
         Some(header) if is_new => {
             let _graceful = Graceful::begin()?;
-            let output = Output::create(header, Replace::Never).with_context(|| shown(header))?;
+            let output =
+                Output::create_private(header, Replace::Never).with_context(|| shown(header))?;
             let formatted = make(output.storage(), Some(&device))?;
             output.finish().with_context(|| shown(header))?;
             formatted
