@@ -15,7 +15,7 @@ mod progress;
 mod report;
 mod signals;
 mod size;
-mod stdin;
+mod stream;
 mod terminal;
 mod unlock;
 mod verbs;
