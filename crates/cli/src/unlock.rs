@@ -62,16 +62,17 @@ impl<'a> Unlocking<'a> {
         Ok(volume)
     }
 
-    /// Finds a key without using it.
+    /// Finds a key without using it, in one keyslot or in any.
     pub(crate) fn key(
         &self,
         header: &Header,
         storage: &dyn Storage,
+        keyslot: Option<u32>,
         allow_unbound: bool,
         report: &Report,
     ) -> anyhow::Result<Unlocked> {
         let options = UnlockOptions {
-            keyslot: self.args.key_slot,
+            keyslot,
             allow_unbound,
             limits: self.args.limits.to_limits(),
         };

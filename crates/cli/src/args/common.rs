@@ -36,6 +36,10 @@ pub(crate) struct CommonArgs {
     #[arg(long, global = true)]
     pub(crate) test_args: bool,
 
+    /// Take no lock on an image that is formatted; other verbs never take one
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(crate) disable_locks: bool,
+
     /// Accepted: no key ever enters the kernel's keyring
     #[arg(long, global = true, hide_short_help = true)]
     pub(crate) disable_keyring: bool,

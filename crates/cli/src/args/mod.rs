@@ -1,5 +1,6 @@
 //! What the command line may say: one argument struct for each verb, shared groups flattened.
 
+mod activation;
 mod common;
 mod format;
 mod unlock;
@@ -7,6 +8,7 @@ mod verb;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+pub(crate) use activation::ActivationArgs;
 pub(crate) use common::{CommonArgs, KeyFileArgs, ProgressArgs, VolumeType};
 pub(crate) use format::FormatArgs;
 pub(crate) use unlock::{OpeningArgs, UnlockArgs};

@@ -18,13 +18,14 @@ pub(crate) fn run(
     common: &CommonArgs,
     report: &Report,
 ) -> anyhow::Result<()> {
+    args.rest.complain();
     let options = format_options::translate(&args.format)?;
     let key = with_positional_key_file(args);
     let header = args.format.header.as_deref();
     let overwritten = header.unwrap_or(&args.device);
     let device = match header {
         Some(_) => device::open(&args.device, Access::ReadOnly)?,
-        None => device::open_exclusively(&args.device)?,
+        None => device::open_exclusively(&args.device, common.disable_locks)?,
     };
     let is_new = header.is_some_and(|header| !header.exists());
     if !is_new {
@@ -51,7 +52,10 @@ pub(crate) fn run(
             output.finish().with_context(|| shown(header))?;
             formatted
         }
-        Some(header) => make(&device::open_exclusively(header)?, Some(&device))?,
+        Some(header) => make(
+            &device::open_exclusively(header, common.disable_locks)?,
+            Some(&device),
+        )?,
     };
     if formatted.volume_len == 0 {
         complain(&format!(
