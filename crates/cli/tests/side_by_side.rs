@@ -102,6 +102,43 @@ fn luks_format_takes_the_same_lengths_and_sector_sizes() {
     });
 }
 
+/// The least memory that a measured keyslot has.
+#[test]
+fn a_short_iter_time_leaves_the_same_memory() {
+    let Some(cryptsetup) = Cryptsetup::or_skip("the floor of measured costs") else {
+        return;
+    };
+    let mut findings = Findings::default();
+    for memory in [
+        "",
+        "--pbkdf-memory 100000",
+        "--pbkdf-memory 65536",
+        "--pbkdf-memory 1000",
+        "--pbkdf-memory 32",
+    ] {
+        let scratch = Scratch::new();
+        let key = key_file(&scratch);
+        let kdf = |name: &str, format: &dyn Fn(Vec<OsString>) -> Option<i32>| {
+            let image = scratch.zeros(name, 20 << 20);
+            let words = format!("luksFormat -q --pbkdf argon2id --iter-time 1 {memory} --key-file");
+            let mut words = line(&words, &key);
+            words.push((&image).into());
+            assert_eq!(format(words), Some(0), "{memory}");
+            let json = luks2::json(&std::fs::read(&image).unwrap(), 0);
+            let kdf = &json["keyslots"]["0"]["kdf"];
+            (
+                kdf["memory"].as_u64().unwrap(),
+                kdf["cpus"].as_u64().unwrap(),
+            )
+        };
+        findings.case();
+        let ours = kdf("ours", &|words| lucarne(words).code);
+        let theirs = kdf("theirs", &|words| cryptsetup.run(words).code);
+        findings.equal(memory, &ours, &theirs);
+    }
+    findings.finish();
+}
+
 /// A volume of cryptsetup's with the keyslot 0 of `key` and the unbound keyslot 3 of `unbound`.
 fn with_unbound_keyslot(cryptsetup: &Cryptsetup, scratch: &Scratch) -> PathBuf {
     let image = scratch.zeros("image", 20 << 20);

@@ -82,7 +82,8 @@ pub(crate) struct FormatArgs {
     #[arg(long, value_name = "PBKDF", value_parser = ["argon2id", "argon2i", "pbkdf2"], hide_possible_values = true, help_heading = "Keyslot")]
     pub(crate) pbkdf: Option<String>,
 
-    /// The time that the key derivation may take, in milliseconds [default: 2000]
+    /// The time that the key derivation may take, in milliseconds; Argon2 takes at least 4 passes over
+    /// 64 MiB [default: 2000]
     #[arg(short, long, value_name = "MS", value_parser = size::number_u32, conflicts_with = "pbkdf_force_iterations", help_heading = "Keyslot")]
     pub(crate) iter_time: Option<u32>,
 
