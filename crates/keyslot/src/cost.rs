@@ -46,8 +46,13 @@ impl fmt::Display for Cost {
 
 /// The most that a header may cost.
 ///
-/// The defaults let every keyslot pass that cryptsetup makes in 10 seconds on a fast machine, and
-/// end a hostile header within minutes.
+/// A header that is hostile cannot be told from one that is merely old and full: a volume with all 32
+/// keyslots made by cryptsetup's defaults (argon2id, 4 passes over 1 GiB) costs 128 GiB of memory times
+/// passes until its last keyslot, or a wrong passphrase, is known. That is the total by default, so
+/// that such a volume opens by each of its passphrases, and no header costs more than a minute or so of
+/// two processors. A single keyslot may cost a half of it: what cryptsetup makes of 10 seconds on a
+/// machine that fills 6 GiB in one. What exceeds a limit is not computed; keyslots that cost less are
+/// still tried, and one that is asked for by number is all that counts.
 ///
 /// ```
 /// use lucarne_keyslot::CostLimits;
@@ -59,15 +64,16 @@ pub struct CostLimits {
     /// Memory of one Argon2 keyslot in KiB. Default: 4 GiB, or the machine's memory or the control
     /// group's limit where that is less.
     pub argon2_memory_kib: u32,
-    /// Memory × passes of one Argon2 keyslot in KiB. Default: 128 GiB.
+    /// Memory × passes of one Argon2 keyslot in KiB. Default: 64 GiB.
     pub argon2_work_kib: u64,
     /// Lanes of one Argon2 keyslot. Default: 64.
     pub argon2_lanes: u32,
-    /// Iterations of one PBKDF2 keyslot or digest. Default: 200 million.
+    /// Iterations of one PBKDF2 keyslot or digest. Default: 50 million, some 10 seconds.
     pub pbkdf2_iterations: u32,
-    /// Memory × passes in KiB over all keyslots tried. Default: 512 GiB.
+    /// Memory × passes in KiB over all keyslots tried. Default: 128 GiB.
     pub total_argon2_work_kib: u64,
-    /// Iterations over all PBKDF2 keyslots and digests tried. Default: 1000 million.
+    /// Iterations over all PBKDF2 keyslots and digests tried. Default: 200 million, 6 for each of 32
+    /// keyslots.
     pub total_pbkdf2_iterations: u64,
 }
 
@@ -77,11 +83,11 @@ impl Default for CostLimits {
         let machine_kib = machine::memory_limit_kib().unwrap_or(u64::MAX);
         Self {
             argon2_memory_kib: machine_kib.min(4 * GIB_IN_KIB) as u32,
-            argon2_work_kib: 128 * GIB_IN_KIB,
+            argon2_work_kib: 64 * GIB_IN_KIB,
             argon2_lanes: 64,
-            pbkdf2_iterations: 200_000_000,
-            total_argon2_work_kib: 512 * GIB_IN_KIB,
-            total_pbkdf2_iterations: 1_000_000_000,
+            pbkdf2_iterations: 50_000_000,
+            total_argon2_work_kib: 128 * GIB_IN_KIB,
+            total_pbkdf2_iterations: 200_000_000,
         }
     }
 }
@@ -299,13 +305,41 @@ mod tests {
     }
 
     #[test]
+    fn defaults_end_a_hostile_header_soon() {
+        let limits = CostLimits::default();
+        let mut meter = CostMeter::new(&limits);
+        let mut gib_passes = 0;
+        for _ in 0..32 {
+            let memory_kib = limits.argon2_memory_kib.min(1 << 20);
+            if meter.spend_kdf(&argon2(60, memory_kib, 4)).is_ok() {
+                gib_passes += 60;
+            }
+        }
+        assert!(gib_passes <= 128, "{gib_passes}");
+    }
+
+    #[test]
     fn defaults_let_cryptsetups_own_defaults_pass() {
         let limits = CostLimits::default();
         assert!(limits.argon2_memory_kib <= 4 << 20);
-        let mut meter = CostMeter::new(&limits);
         let memory_kib = limits.argon2_memory_kib.min(1 << 20);
-        meter.spend_kdf(&argon2(16, memory_kib, 4)).unwrap();
-        meter.spend_kdf(&pbkdf2(30_000_000)).unwrap();
-        meter.spend_digest(&digest(2_000_000)).unwrap();
+        // One keyslot of a fast machine, and of a patient person.
+        for passes in [16, 60] {
+            let mut meter = CostMeter::new(&limits);
+            meter.spend_kdf(&argon2(passes, memory_kib, 4)).unwrap();
+            meter.spend_kdf(&pbkdf2(30_000_000)).unwrap();
+            meter.spend_digest(&digest(2_000_000)).unwrap();
+        }
+        // As many keyslots as a volume can have, up to the last.
+        let mut meter = CostMeter::new(&limits);
+        for _ in 0..32 {
+            meter.spend_kdf(&argon2(4, memory_kib, 4)).unwrap();
+            meter.spend_digest(&digest(300_000)).unwrap();
+        }
+        let mut meter = CostMeter::new(&limits);
+        for _ in 0..32 {
+            meter.spend_kdf(&pbkdf2(5_000_000)).unwrap();
+            meter.spend_digest(&digest(300_000)).unwrap();
+        }
     }
 }

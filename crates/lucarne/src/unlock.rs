@@ -137,6 +137,7 @@ fn unlock_keyslot(
             Err(
                 error @ (Error::Unsupported(_)
                 | Error::Refused(_)
+                | Error::TooCostly { .. }
                 | Error::Corrupt(_)
                 | Error::Device(_)),
             ) => {
@@ -194,8 +195,9 @@ fn try_keyslot(
     ) else {
         return Ok(None);
     };
-    meter.spend_kdf(&keyslot.kdf)?;
-    meter.spend_digest(digest)?;
+    let too_costly = |error: lucarne_keyslot::Error| Error::from(error).of_keyslot(id);
+    meter.spend_kdf(&keyslot.kdf).map_err(too_costly)?;
+    meter.spend_digest(digest).map_err(too_costly)?;
     let area = read_area(storage, id, keyslot)?;
     let candidate = lucarne_keyslot::open_keyslot(keyslot, &area, passphrase)?;
     let is_key = lucarne_keyslot::verify_digest(digest, &candidate)?;

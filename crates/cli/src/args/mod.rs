@@ -11,7 +11,7 @@ use clap::{ArgAction, Parser, Subcommand};
 pub(crate) use activation::ActivationArgs;
 pub(crate) use common::{CommonArgs, KeyFileArgs, ProgressArgs, VolumeType};
 pub(crate) use format::FormatArgs;
-pub(crate) use unlock::{OpeningArgs, UnlockArgs};
+pub(crate) use unlock::{LimitArgs, OpeningArgs, UnlockArgs};
 pub(crate) use verb::{
     CompletionsArgs, DecryptArgs, EncryptArgs, IsLuksArgs, LuksDumpArgs, LuksFormatArgs,
     LuksUuidArgs, ManArgs, OpenArgs, ReadArgs, WriteArgs,

@@ -67,8 +67,8 @@ impl<'a> OpenOptions<'a> {
     ///
     /// # Errors
     /// [`Error::NotLuks`], [`Error::Corrupt`] and [`Error::Unsupported`] from the header,
-    /// [`Error::WrongKey`] when the secret opens no keyslot, [`Error::NoUsableKeyslot`] when there is none, [`Error::Refused`] when it would cost more
-    /// than the limits, [`Error::Device`] when the data device is too short for the header's segment,
+    /// [`Error::WrongKey`] when the secret opens no keyslot, [`Error::NoUsableKeyslot`] when there is
+    /// none, [`Error::TooCostly`] when it would cost more than the limits, [`Error::Device`] when the data device is too short for the header's segment,
     /// [`Error::Io`] from the storage.
     pub fn open<S: Storage>(&self, data: S, secret: Secret<'_>) -> Result<Volume<S>, Error> {
         let header = read_header(self.header.unwrap_or(&data))?.header;
