@@ -8,7 +8,7 @@ use std::fmt;
 
 use lucarne_format::luks2::{Digest, Kdf};
 
-use crate::{Error, machine};
+use crate::{Error, Hash, machine};
 
 /// Something that a header can ask too much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,10 +36,12 @@ impl fmt::Display for Cost {
             Self::Argon2MemoryKib => "argon2 memory in KiB",
             Self::Argon2WorkKib => "argon2 memory times passes in KiB",
             Self::Argon2Lanes => "argon2 lanes",
-            Self::Pbkdf2Iterations => "pbkdf2 iterations",
-            Self::DigestIterations => "digest iterations",
+            Self::Pbkdf2Iterations => "pbkdf2 iterations, counted as sha256's,",
+            Self::DigestIterations => "digest iterations, counted as sha256's,",
             Self::TotalArgon2WorkKib => "argon2 memory times passes in KiB over all keyslots tried",
-            Self::TotalPbkdf2Iterations => "pbkdf2 iterations over all keyslots tried",
+            Self::TotalPbkdf2Iterations => {
+                "pbkdf2 iterations, counted as sha256's, over all keyslots tried"
+            }
         })
     }
 }
@@ -68,12 +70,13 @@ pub struct CostLimits {
     pub argon2_work_kib: u64,
     /// Lanes of one Argon2 keyslot. Default: 64.
     pub argon2_lanes: u32,
-    /// Iterations of one PBKDF2 keyslot or digest. Default: 50 million, some 10 seconds.
+    /// Iterations of one PBKDF2 keyslot or digest. Default: 50 million. Those of a
+    /// slower hash than SHA-256 count as many times more as they take longer.
     pub pbkdf2_iterations: u32,
     /// Memory × passes in KiB over all keyslots tried. Default: 128 GiB.
     pub total_argon2_work_kib: u64,
-    /// Iterations over all PBKDF2 keyslots and digests tried. Default: 200 million, 6 for each of 32
-    /// keyslots.
+    /// Iterations over all PBKDF2 keyslots and digests tried, counted in the same way. Default: 200
+    /// million, 6 for each of 32 keyslots.
     pub total_pbkdf2_iterations: u64,
 }
 
@@ -117,9 +120,9 @@ impl CostMeter {
     /// [`Error::Refused`]; [`Error::UnsupportedKdf`] for a kind whose cost is not known.
     pub fn spend_kdf(&mut self, kdf: &Kdf) -> Result<(), Error> {
         match kdf {
-            Kdf::Pbkdf2 { iterations, .. } => {
-                self.spend_pbkdf2(Cost::Pbkdf2Iterations, *iterations)
-            }
+            Kdf::Pbkdf2 {
+                hash, iterations, ..
+            } => self.spend_pbkdf2(Cost::Pbkdf2Iterations, hash, *iterations),
             Kdf::Argon2 {
                 time,
                 memory_kib,
@@ -140,7 +143,7 @@ impl CostMeter {
     /// # Errors
     /// [`Error::Refused`].
     pub fn spend_digest(&mut self, digest: &Digest) -> Result<(), Error> {
-        self.spend_pbkdf2(Cost::DigestIterations, digest.iterations)
+        self.spend_pbkdf2(Cost::DigestIterations, &digest.hash, digest.iterations)
     }
 
     fn spend_argon2(&mut self, time: u32, memory_kib: u32, lanes: u32) -> Result<(), Error> {
@@ -164,10 +167,13 @@ impl CostMeter {
         Ok(())
     }
 
-    fn spend_pbkdf2(&mut self, cost: Cost, iterations: u32) -> Result<(), Error> {
+    fn spend_pbkdf2(&mut self, cost: Cost, hash: &str, iterations: u32) -> Result<(), Error> {
         let limits = &self.limits;
-        at_most(cost, iterations.into(), limits.pbkdf2_iterations.into())?;
-        let total = self.pbkdf2_iterations.saturating_add(iterations.into());
+        // A hash that is not known is not computed either.
+        let weight = hash.parse().map_or(1, Hash::pbkdf2_weight);
+        let iterations = u64::from(iterations) * u64::from(weight);
+        at_most(cost, iterations, limits.pbkdf2_iterations.into())?;
+        let total = self.pbkdf2_iterations.saturating_add(iterations);
         at_most(
             Cost::TotalPbkdf2Iterations,
             total,
@@ -251,14 +257,14 @@ mod tests {
         );
         assert_eq!(
             refusal(pbkdf2(101)),
-            "pbkdf2 iterations of 101 exceeds the limit of 100"
+            "pbkdf2 iterations, counted as sha256's, of 101 exceeds the limit of 100"
         );
         let error = CostMeter::new(&LIMITS)
             .spend_digest(&digest(u32::MAX))
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "digest iterations of 4294967295 exceeds the limit of 100"
+            "digest iterations, counted as sha256's, of 4294967295 exceeds the limit of 100"
         );
         // The largest numbers that a header can hold.
         refusal(argon2(u32::MAX, u32::MAX, u32::MAX));
@@ -293,6 +299,28 @@ mod tests {
             },
         ));
         meter.spend_digest(&digest(50)).unwrap();
+    }
+
+    #[test]
+    fn a_slower_hash_costs_more() {
+        let spend = |hash: &str, iterations| {
+            let kdf = Kdf::Pbkdf2 {
+                hash: hash.to_owned(),
+                iterations,
+                salt: vec![0; 32],
+            };
+            CostMeter::new(&LIMITS).spend_kdf(&kdf)
+        };
+        spend("sha256", 100).unwrap();
+        spend("sha512", 50).unwrap();
+        let error = spend("SHA512", 51).unwrap_err();
+        assert!(error.to_string().contains("of 102 exceeds"), "{error}");
+        #[cfg(feature = "rare-hashes")]
+        for (hash, most) in [("whirlpool", 16), ("stribog512", 7)] {
+            spend(hash, most).unwrap();
+            spend(hash, most + 1).unwrap_err();
+        }
+        spend("sha384", u32::MAX).unwrap_err();
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "LANES", value_parser = size::number_u32)]
     pub(crate) max_pbkdf_parallel: Option<u32>,
 
-    /// Iterations of a PBKDF2 keyslot or a digest [default: 50000000]
+    /// Iterations of a PBKDF2 keyslot or a digest; those of slower hashes than sha256 count more [default: 50000000]
     #[arg(long, value_name = "N", value_parser = size::number_u32)]
     pub(crate) max_pbkdf_iterations: Option<u32>,
 
