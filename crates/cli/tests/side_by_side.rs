@@ -10,6 +10,7 @@ use common::{CHEAP, Findings, key_file, lucarne, must, words};
 use lucarne_testkit::cryptsetup::Cryptsetup;
 use lucarne_testkit::luks2;
 use lucarne_testkit::scratch::Scratch;
+use serde_json::{Value, json};
 
 /// Words of a command line, and a path after them.
 fn line(words: &str, path: impl Into<OsString>) -> Vec<OsString> {
@@ -141,10 +142,14 @@ fn a_short_iter_time_leaves_the_same_memory() {
 
 /// A volume of cryptsetup's with the keyslot 0 of `key` and the unbound keyslot 3 of `unbound`.
 fn with_unbound_keyslot(cryptsetup: &Cryptsetup, scratch: &Scratch) -> PathBuf {
-    let image = scratch.zeros("image", 20 << 20);
+    let image = scratch.zeros("image", 3 << 20);
     let key = key_file(scratch);
     let unbound = scratch.file("unbound", b"unbound passphrase");
-    let format = words!["luksFormat", "-q", "--key-file", &key, &image];
+    let mut format = line(
+        "luksFormat -q --luks2-keyslots-size 1m --offset 4096 --key-file",
+        &key,
+    );
+    format.push((&image).into());
     cryptsetup.must(format.iter().chain(&CHEAP.map(OsString::from)));
     let add = words![
         "luksAddKey",
@@ -161,6 +166,146 @@ fn with_unbound_keyslot(cryptsetup: &Cryptsetup, scratch: &Scratch) -> PathBuf {
     ];
     cryptsetup.must(add.iter().chain(&CHEAP.map(OsString::from)));
     image
+}
+
+/// What is wrong with one keyslot or digest concerns nobody who opens another: both load the header and open
+/// the keyslot 0, or both refuse.
+#[test]
+fn a_defect_of_one_part_stops_the_same_openings() {
+    let Some(cryptsetup) = Cryptsetup::or_skip("headers with unusable parts") else {
+        return;
+    };
+    let scratch = Scratch::new();
+    let image = with_unbound_keyslot(&cryptsetup, &scratch);
+    let key = scratch.path("key");
+    let second = scratch.file("second", b"second");
+    let add = words!["luksAddKey", "-q", "--key-file", &key, &image, &second];
+    cryptsetup.must(add.iter().chain(&CHEAP.map(OsString::from)));
+    let sound = std::fs::read(&image).unwrap();
+    let salt = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let argon2 = |member: &str, value: Value| {
+        let mut kdf =
+            json!({"type": "argon2id", "time": 4, "memory": 1000, "cpus": 1, "salt": salt});
+        kdf[member] = value;
+        kdf
+    };
+    // Keyslot 1 is of the data, 3 is unbound and alone with digest 1.
+    let mut cases: Vec<(String, Value)> = Vec::new();
+    for keyslot in ["/keyslots/1", "/keyslots/3"] {
+        cases.extend(
+            [
+                ("/key_size", json!(0)),
+                ("/key_size", json!(-1)),
+                ("/key_size", json!("64")),
+                ("/area/key_size", json!(0)),
+                ("/area/key_size", json!(-1)),
+                ("/area/key_size", json!("64")),
+                ("/area/size", json!("4096")),
+                ("/area/size", json!("0")),
+                ("/area/encryption", json!("")),
+                ("/area/encryption", json!("none-such")),
+                ("/area/type", json!("other")),
+                ("/priority", json!(3)),
+                ("/priority", json!(-1)),
+                ("/priority", json!("1")),
+                ("/af/stripes", json!(1)),
+                ("/af/stripes", json!("4000")),
+                ("/af/hash", json!("none-such")),
+                ("/af/hash", json!(1)),
+                ("/af/type", json!("other")),
+                ("/kdf/iterations", json!(0)),
+                ("/kdf/iterations", json!(-1)),
+                ("/kdf/iterations", json!(1_u64 << 40)),
+                ("/kdf/iterations", json!("1000")),
+                ("/kdf/salt", json!("!!!!")),
+                ("/kdf/salt", json!("AAAA")),
+                ("/kdf/salt", json!("")),
+                ("/kdf/salt", json!(1)),
+                ("/kdf/type", json!("none-such")),
+                ("/kdf/type", json!(1)),
+                ("/kdf", argon2("time", json!(0))),
+                ("/kdf", argon2("memory", json!(0))),
+                ("/kdf", argon2("cpus", json!(-1))),
+                ("/kdf", argon2("cpus", json!("1"))),
+                ("/type", json!("other")),
+                ("/type", json!(1)),
+            ]
+            .map(|(member, value)| (format!("{keyslot}{member}"), value)),
+        );
+    }
+    cases.extend(
+        [
+            ("type", json!("other")),
+            ("type", json!("")),
+            ("type", json!(1)),
+            ("hash", json!(1)),
+            ("hash", json!("none-such")),
+            ("iterations", json!(0)),
+            ("iterations", json!("1000")),
+            ("iterations", Value::Null),
+            ("salt", json!("AAAA")),
+            ("salt", json!(1)),
+            ("digest", json!("AAAA")),
+            ("digest", Value::Null),
+            ("keyslots", json!(1)),
+            ("segments", json!(["7"])),
+        ]
+        .map(|(member, value)| (format!("/digests/1/{member}"), value)),
+    );
+    common::for_each(&cases, |(pointer, value), findings| {
+        let what = format!("{pointer} = {value}");
+        let scratch = Scratch::new();
+        let mut bytes = sound.clone();
+        luks2::edit_json(&mut bytes, |json| {
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            json.pointer_mut(parent).unwrap()[name] = value.clone();
+        });
+        for words in ["open --test-passphrase --key-file", "luksDump --key-file"] {
+            let with = |image: PathBuf| {
+                let mut words = line(words, &key);
+                words.push(image.into());
+                words
+            };
+            // Each its own copy: cryptsetup repairs what it reads.
+            let ours = lucarne(with(scratch.file("ours", &bytes)));
+            let theirs = cryptsetup.run(with(scratch.file("theirs", &bytes)));
+            findings.check(ours.code == theirs.code, || {
+                format!(
+                    "{what}: {words}: exit code {:?} ({}), cryptsetup's is {:?} ({})",
+                    ours.code,
+                    ours.stderr.trim(),
+                    theirs.code,
+                    theirs.stderr.trim()
+                )
+            });
+        }
+        // The part itself is no way in, and says why.
+        let id = if pointer.contains("keyslots/1") {
+            "1"
+        } else {
+            "3"
+        };
+        let passphrase = if id == "1" {
+            &second
+        } else {
+            &scratch.file("unbound", b"unbound passphrase")
+        };
+        let mut words = line(
+            &format!("open --test-passphrase -S {id} --key-file"),
+            passphrase,
+        );
+        words.push(scratch.path("ours").into());
+        let outcome = lucarne(words);
+        findings.check(
+            outcome.code == Some(1) && outcome.stderr.lines().count() == 1,
+            || {
+                format!(
+                    "{what}: the part itself: {:?} {}",
+                    outcome.code, outcome.stderr
+                )
+            },
+        );
+    });
 }
 
 /// What an unbound keyslot, named or not, gives to each verb.

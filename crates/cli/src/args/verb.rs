@@ -170,7 +170,8 @@ The object that --json prints:
                      cipher, cipher_key_bits, af_hash, af_stripes, pbkdf: type with hash, iterations, or
                      with time_cost, memory_kib, threads
   tokens             list of: id, type, keyslots
-  digests            list of: id, type, hash, iterations, keyslots, segments";
+  digests            list of: id, type, hash, iterations, keyslots, segments
+A keyslot or digest that makes no sense has, instead of its costs, unusable: a text that says why.";
 
 /// `luksDump`
 #[derive(Debug, Args)]

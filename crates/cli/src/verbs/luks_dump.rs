@@ -72,10 +72,10 @@ fn confirm_secret(batch_mode: bool, warning: &str) -> anyhow::Result<()> {
 }
 
 fn is_bound(header: &Header, keyslot: u32) -> bool {
-    header
-        .metadata()
-        .digest_of_keyslot(keyslot)
-        .is_none_or(|(_, digest)| !digest.segments.is_empty())
+    let mut digests = header.metadata().digest_links();
+    digests
+        .find(|digest| digest.keyslots.contains(&keyslot))
+        .is_none_or(|digest| !digest.segments.is_empty())
 }
 
 fn print_volume_key(
