@@ -103,6 +103,89 @@ fn luks_format_takes_the_same_lengths_and_sector_sizes() {
     });
 }
 
+/// Spellings and layouts that a script may meet: the same are refused, and what is made is the same.
+#[test]
+fn luks_format_reads_its_options_alike() {
+    let Some(cryptsetup) = Cryptsetup::or_skip("options of luksFormat") else {
+        return;
+    };
+    let cases = [
+        "--offset 010000 --sector-size 512",
+        "--offset 0x8000",
+        "--offset 8x",
+        "--keyfile-size 002",
+        "--keyfile-size 0x2",
+        "--key-size 0512",
+        "--key-size 0x200",
+        "--sector-size 0x1000",
+        "--timeout 0x10",
+        "--type LUKS2",
+        "--type plain",
+        "--tries 2",
+        "--uuid 12345678123412341234123456789abc",
+        "--uuid {12345678-1234-1234-1234-123456789abc}",
+        "--uuid 12345678-1234-1234-1234-123456789ABC",
+        "--luks2-keyslots-size 128m",
+        "--luks2-keyslots-size 4k",
+        "--header header",
+        "--header header --offset 8192",
+        "--header header --offset 65536",
+        "--header header --offset 8",
+        "--header header --offset 64",
+        "--header header --align-payload 8192",
+        "--header header --align-payload 8",
+        "--header header --luks2-keyslots-size 256k --offset 8192",
+        "--header header --luks2-keyslots-size 8m --offset 8192",
+        "--header missing/header",
+        "--pbkdf-force-iterations 0",
+        "--pbkdf-force-iterations 999",
+    ];
+    common::for_each(&cases, |options, findings| {
+        let mut made = Vec::new();
+        for program in ["lucarne", "cryptsetup"] {
+            let scratch = Scratch::new();
+            let mut words = line("luksFormat -q --pbkdf pbkdf2", "--key-file");
+            words.push(key_file(&scratch).into());
+            if !options.contains("--pbkdf-force-iterations") {
+                words.extend(words!["--pbkdf-force-iterations", "1000"]);
+            }
+            for word in options.split(' ') {
+                let is_path = word.ends_with("header") && !word.starts_with('-');
+                words.push(if is_path {
+                    scratch.path(word).into()
+                } else {
+                    word.into()
+                });
+            }
+            let image = scratch.zeros("image", 20 << 20);
+            words.push((&image).into());
+            let outcome = match program {
+                "lucarne" => lucarne(&words),
+                _ => cryptsetup.run(&words),
+            };
+            let path = match scratch.path("header").exists() {
+                true => scratch.path("header"),
+                false => image,
+            };
+            let header = (outcome.code == Some(0)).then(|| {
+                let bytes = std::fs::read(path).unwrap();
+                let mut json = luks2::json(&bytes, 0);
+                for keyslot in json["keyslots"].as_object_mut().unwrap().values_mut() {
+                    keyslot["kdf"]["salt"] = Value::Null;
+                }
+                (
+                    bytes.len(),
+                    json["keyslots"].take(),
+                    json["segments"].take(),
+                    json["config"].take(),
+                )
+            });
+            made.push((outcome.code, header));
+        }
+        findings.equal(options, &made[0], &made[1]);
+    });
+}
+
 /// The least memory that a measured keyslot has.
 #[test]
 fn a_short_iter_time_leaves_the_same_memory() {

@@ -149,6 +149,10 @@ pub fn format(
     let header = new.header(SegmentSize::Dynamic, LengthToken::default())?;
     wipe_old_header(device)?;
     if detached_data.is_none() {
+        if data_len < layout.data_offset {
+            // A device cannot be lengthened; whether the header fits shows when it is written.
+            let _ = device.set_len(layout.data_offset);
+        }
         clear_before_data(device, new.layout())?;
     }
     write_new(device, &header, &new)?;

@@ -28,7 +28,8 @@ pub(crate) struct CommonArgs {
         long = "type",
         value_name = "TYPE",
         global = true,
-        default_value = "luks"
+        default_value = "luks",
+        ignore_case = true
     )]
     pub(crate) volume_type: VolumeType,
 

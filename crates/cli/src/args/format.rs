@@ -17,6 +17,10 @@ pub(crate) struct FormatArgs {
     #[arg(long, help_heading = "Passphrase")]
     pub(crate) force_password: bool,
 
+    /// Accepted: a new passphrase is asked for once, and once more to verify it
+    #[arg(short = 'T', long, value_name = "N", value_parser = size::number_u32, hide_short_help = true, help_heading = "Passphrase")]
+    tries: Option<u32>,
+
     /// Put the header into a file of its own
     #[arg(long, value_name = "FILE", help_heading = "Volume")]
     pub(crate) header: Option<PathBuf>,

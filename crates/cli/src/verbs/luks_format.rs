@@ -7,7 +7,7 @@ use super::format_options;
 use crate::{
     args::{CommonArgs, KeyFileArgs, LuksFormatArgs},
     confirm, device,
-    exit::shown,
+    exit::{Failure, shown},
     passphrase::{Source, StdinRole},
     report::{Report, complain},
     signals::Graceful,
@@ -46,8 +46,9 @@ pub(crate) fn run(
         None => make(&device, None)?,
         Some(header) if is_new => {
             let _graceful = Graceful::begin()?;
-            let output =
-                Output::create_private(header, Replace::Never).with_context(|| shown(header))?;
+            // cryptsetup's code for a header that cannot be made is that of wrong parameters.
+            let output = Output::create_private(header, Replace::Never)
+                .map_err(|error| Failure::Parameters(format!("{}: {error}", shown(header))))?;
             let formatted = make(output.storage(), Some(&device))?;
             output.finish().with_context(|| shown(header))?;
             formatted
