@@ -155,5 +155,15 @@ pub(crate) fn read_header(path: &Path, storage: &dyn Storage) -> anyhow::Result<
             tracing::debug!(copy, %defect, "the other header copy is used");
         }
     }
-    Ok(selected.header)
+    let header = selected.header;
+    tracing::debug!(
+        seqid = header.seqid(),
+        header_bytes = header.header_size(),
+        keyslots = header.metadata().keyslots().len(),
+        "header read"
+    );
+    for defect in header.metadata().defects() {
+        tracing::debug!(%defect, "a part of the header is unusable");
+    }
+    Ok(header)
 }

@@ -270,6 +270,13 @@ impl NewVolume {
             af_hash: options.hash,
             kdf: options.kdf.resolve(options.hash, area_key_len)?,
         };
+        tracing::debug!(
+            kdf = ?request.kdf,
+            cipher = %options.cipher,
+            sector_bytes = sector_size.bytes(),
+            offset_bytes = layout.data_offset,
+            "making a header"
+        );
         let (keyslot, key_material) =
             lucarne_keyslot::seal_keyslot(&request, &volume_key, passphrase)?;
         let iterations = options.kdf.digest_iterations(options.hash);

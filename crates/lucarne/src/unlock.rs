@@ -234,6 +234,13 @@ fn try_keyslot(
     ) else {
         return Ok(None);
     };
+    tracing::debug!(
+        keyslot = id,
+        digest = digest_id,
+        kdf = keyslot.kdf.kind(),
+        cipher = ?keyslot.area.encryption,
+        "trying a keyslot"
+    );
     let too_costly = |error: lucarne_keyslot::Error| Error::from(error).of_keyslot(id);
     meter.spend_kdf(&keyslot.kdf).map_err(too_costly)?;
     meter.spend_digest(digest).map_err(too_costly)?;

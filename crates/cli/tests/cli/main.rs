@@ -639,6 +639,50 @@ fn debug_messages_hold_no_secret() {
     assert!(!outcome.stderr.contains("incorrect horse"));
 }
 
+#[test]
+fn debug_messages_tell_what_is_done() {
+    let scratch = with_volume(b"bytes");
+    for (line, told) in [
+        ("luksDump", &["header read"][..]),
+        (
+            "open --test-passphrase -d key",
+            &["header read", "trying a keyslot keyslot=0"],
+        ),
+        (
+            "decrypt -d key",
+            &["trying a keyslot", "the data can be read"],
+        ),
+    ] {
+        let out = if line.starts_with("decrypt") {
+            " -"
+        } else {
+            ""
+        };
+        let quiet = lucarne(&scratch, &format!("{line} volume{out}"), b"");
+        let loud = lucarne(&scratch, &format!("{line} --debug volume{out}"), b"");
+        assert_eq!((code(&quiet), code(&loud)), (0, 0), "{}", loud.stderr);
+        assert_eq!(quiet.stderr, "");
+        for told in told {
+            assert!(loud.stderr.contains(told), "{line}: {}", loud.stderr);
+        }
+        // Debugging is verbose too, beside data on standard error.
+        let all = loud.text() + &loud.stderr;
+        assert!(all.contains("Command successful."), "{line}: {all}");
+    }
+    let line = format!("encrypt -q --debug -d key {} plain again", CHEAP.join(" "));
+    let outcome = lucarne(&scratch, &line, b"");
+    assert!(
+        outcome.stderr.contains("making a header"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(
+        outcome.text().contains("Key slot 0 created."),
+        "{}",
+        outcome.text()
+    );
+}
+
 fn read(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap()
 }

@@ -110,6 +110,14 @@ impl<'a> OpenOptions<'a> {
         let cipher =
             SectorCipher::new_for_existing(&place.cipher, &unlocked.volume_key, place.sector_size)?;
         let length = LengthToken::find(header.metadata());
+        tracing::debug!(
+            cipher = %place.cipher,
+            sector_bytes = place.sector_size.bytes(),
+            offset_bytes = place.range.start,
+            end_bytes = place.range.end,
+            recorded_len = length.and_then(|token| token.length),
+            "the data can be read"
+        );
         let map = SectorMap::new(
             cipher,
             place.sector_size.bytes() as usize,
