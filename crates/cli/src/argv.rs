@@ -356,9 +356,9 @@ mod tests {
                 "--integrity: not done yet",
             ),
             ("-I hmac-sha256 luksFormat f", "--integrity: not done yet"),
-            ("open --allow-discards f", "--allow-discards: refused"),
-            ("open --allow-discards=1 f", "--allow-discards: refused"),
-            ("open -r f", "--readonly: not done yet"),
+            ("open --persistent f", "--persistent: refused"),
+            ("open --persistent=1 f", "--persistent: refused"),
+            ("open --token-only f", "--token-only: not done yet"),
             ("--frobnicate luksDump f", "--frobnicate: unknown option"),
             ("-Z luksDump f", "-Z: unknown option"),
             (

@@ -24,9 +24,12 @@ pub(crate) fn open(path: &Path, access: Access) -> anyhow::Result<FileStorage> {
 }
 
 /// Opens a file or block device whose header is about to be replaced, and keeps other processes
-/// (cryptsetup among them) away from it until it is closed.
-pub(crate) fn open_exclusively(path: &Path) -> anyhow::Result<FileStorage> {
+/// (cryptsetup among them) away from it until it is closed, unless that is unwanted.
+pub(crate) fn open_exclusively(path: &Path, disable_locks: bool) -> anyhow::Result<FileStorage> {
     let device = open(path, Access::ReadWrite)?;
+    if disable_locks {
+        return Ok(device);
+    }
     device
         .try_lock(LockKind::Exclusive)
         .map_err(|error| match error.kind() {

@@ -15,7 +15,7 @@ mod progress;
 mod report;
 mod signals;
 mod size;
-mod stdin;
+mod stream;
 mod terminal;
 mod unlock;
 mod verbs;
@@ -42,7 +42,9 @@ fn main() -> ExitCode {
             if let Err(error) = undumpable {
                 tracing::debug!(%error, "this process may be dumped");
             }
-            let report = Report::new(cli.common.verbose, data_on_stdout(&cli.verb));
+            // As in cryptsetup, who asks for debug messages hears how it ended too.
+            let verbose = cli.common.verbose || cli.common.debug;
+            let report = Report::new(verbose, data_on_stdout(&cli.verb));
             (report, verbs::run(&cli.verb, &cli.common, &report))
         }
         Ok(None) => (Report::new(false, false), Ok(())),

@@ -9,9 +9,9 @@ use lucarne::{
 };
 
 use crate::{
-    args::{OpeningArgs, UnlockArgs},
+    args::{LimitArgs, OpeningArgs, UnlockArgs},
     device::Opened,
-    exit::shown,
+    exit::{Failure, shown},
     keyfile,
     passphrase::{Source, StdinRole},
     report::Report,
@@ -62,16 +62,17 @@ impl<'a> Unlocking<'a> {
         Ok(volume)
     }
 
-    /// Finds a key without using it.
+    /// Finds a key without using it, in one keyslot or in any.
     pub(crate) fn key(
         &self,
         header: &Header,
         storage: &dyn Storage,
+        keyslot: Option<u32>,
         allow_unbound: bool,
         report: &Report,
     ) -> anyhow::Result<Unlocked> {
         let options = UnlockOptions {
-            keyslot: self.args.key_slot,
+            keyslot,
             allow_unbound,
             limits: self.args.limits.to_limits(),
         };
@@ -94,7 +95,7 @@ impl<'a> Unlocking<'a> {
     ) -> anyhow::Result<T> {
         if let Some(path) = self.volume_key_file {
             let key = keyfile::read_volume_key(path, volume_key_len(header))?;
-            return try_it(Secret::VolumeKey(&key)).with_context(|| shown(self.device));
+            return try_it(Secret::VolumeKey(&key)).map_err(|error| self.refused(error));
         }
         let source = Source::new(&self.args.key, self.device, self.stdin);
         let tries = match source.is_interactive() {
@@ -107,10 +108,25 @@ impl<'a> Unlocking<'a> {
                 Err(Error::WrongKey) if left > 0 => {
                     crate::report::complain("no keyslot accepts this passphrase; try again");
                 }
-                result => return result.with_context(|| shown(self.device)),
+                result => return result.map_err(|error| self.refused(error)),
             }
         }
         Err(anyhow::Error::new(Error::WrongKey).context(shown(self.device)))
+    }
+}
+
+impl Unlocking<'_> {
+    /// The error with the volume's name, and with the option that helps, where one does.
+    fn refused(&self, error: Error) -> anyhow::Error {
+        match error {
+            Error::TooCostly { cost, .. } => Failure::Parameters(format!(
+                "{}: {error}; {} raises it",
+                shown(self.device),
+                LimitArgs::option_of(cost)
+            ))
+            .into(),
+            error => anyhow::Error::new(error).context(shown(self.device)),
+        }
     }
 }
 
@@ -139,5 +155,15 @@ pub(crate) fn read_header(path: &Path, storage: &dyn Storage) -> anyhow::Result<
             tracing::debug!(copy, %defect, "the other header copy is used");
         }
     }
-    Ok(selected.header)
+    let header = selected.header;
+    tracing::debug!(
+        seqid = header.seqid(),
+        header_bytes = header.header_size(),
+        keyslots = header.metadata().keyslots().len(),
+        "header read"
+    );
+    for defect in header.metadata().defects() {
+        tracing::debug!(%defect, "a part of the header is unusable");
+    }
+    Ok(header)
 }

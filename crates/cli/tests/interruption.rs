@@ -188,6 +188,125 @@ fn decrypt_leaves_no_plaintext_or_a_complete_one() {
     findings.finish();
 }
 
+/// How long a person waits before pressing Ctrl-C again.
+const PROMPT: Duration = Duration::from_millis(1500);
+
+/// Waits for a child that was told to stop.
+fn ended_promptly(child: &mut std::process::Child) -> std::process::ExitStatus {
+    let told = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if told.elapsed() > PROMPT {
+            child.kill().unwrap();
+            panic!("it waits on for a stream that stalls");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_source_that_stalls_keeps_no_signal_waiting() {
+    let scratch = Scratch::new();
+    let place = Scratch::new();
+    let key = key_file(&scratch);
+    let plaintext = stream("stalled", 2 << 20);
+    let image = common::encrypted(&scratch, "image", &plaintext, &[]);
+    let output = place.path("out");
+    let old = place.file("old", b"old");
+    let encrypt = |output: &Path| {
+        let mut command = common::command();
+        command
+            .args(words!["encrypt", "-q", "--key-file", &key])
+            .args(CHEAP);
+        command.args(words!["-", output]);
+        command
+    };
+    let mut write = common::command();
+    write.args(words!["write", "--key-file", &key, "--offset", "8", &image]);
+    let mut commands = [encrypt(&output), encrypt(&old), write];
+    for command in &mut commands {
+        // Nothing at all, a part of a piece, and more than the pipeline takes in at once.
+        for fed in [0, 100_000, 9 << 20] {
+            for signal in [Signal::INT, Signal::TERM] {
+                let mut child = command
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .unwrap();
+                let mut stdin = child.stdin.take().unwrap();
+                // `write` takes no more than fits.
+                let fed = if command.get_args().any(|word| word == "write") {
+                    fed.min(100_000)
+                } else {
+                    fed
+                };
+                std::io::Write::write_all(&mut stdin, &vec![7; fed]).unwrap();
+                std::thread::sleep(Duration::from_millis(300));
+                kill_process(Pid::from_child(&child), signal).unwrap();
+                let status = ended_promptly(&mut child);
+                assert_eq!(status.code(), Some(1), "{command:?} after {fed} bytes");
+                let mut line = String::new();
+                std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut line)
+                    .unwrap();
+                assert!(
+                    line.contains("interrupted") && line.lines().count() == 1,
+                    "{line}"
+                );
+                drop(stdin);
+                assert_eq!(place.names(), ["old"]);
+                assert_eq!(std::fs::read(&old).unwrap(), b"old");
+            }
+        }
+    }
+    // Every write that was taken in is there: whole, and nothing else is.
+    let after = decrypted(&scratch, &image, &[]);
+    assert_eq!(after[..8], plaintext[..8]);
+    assert_eq!(after[8..100_008], vec![7; 100_000]);
+    assert_eq!(after[100_008..], plaintext[100_008..]);
+}
+
+#[test]
+fn a_reader_that_stalls_keeps_no_signal_waiting() {
+    use std::os::unix::process::ExitStatusExt;
+    let scratch = Scratch::new();
+    let key = key_file(&scratch);
+    let image = common::encrypted(&scratch, "image", &stream("stalled", 20 << 20), &[]);
+    let before = scratch.names();
+    for arguments in [
+        words!["decrypt", "--key-file", &key, &image, "-"].to_vec(),
+        words![
+            "decrypt",
+            "--progress-json",
+            "--key-file",
+            &key,
+            &image,
+            "-"
+        ]
+        .to_vec(),
+        words!["read", "--key-file", &key, &image].to_vec(),
+    ] {
+        for signal in [Signal::INT, Signal::TERM] {
+            let mut child = common::command()
+                .args(&arguments)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            // The pipe fills up, and nobody reads it.
+            std::thread::sleep(Duration::from_millis(500));
+            kill_process(Pid::from_child(&child), signal).unwrap();
+            let status = ended_promptly(&mut child);
+            // As every filter dies: by the signal itself, which is what a shell looks for.
+            assert_eq!(status.signal(), Some(signal.as_raw()), "{arguments:?}");
+        }
+    }
+    assert_eq!(scratch.names(), before);
+}
+
 /// Three at once to one OUT: one wins whole, none mixes with another.
 #[test]
 fn concurrent_runs_to_one_output_leave_one_complete_volume() {

@@ -3,10 +3,12 @@
 
 mod common;
 
-use common::{argon2_keyslot, digest, image, load, new_header, object, pbkdf2_keyslot, sample};
+use common::{
+    argon2_keyslot, digest, image, load, new_header, object, pbkdf2_keyslot, replace_json, sample,
+};
 use lucarne_format::luks2::{
-    Area, CryptSegment, Draft, Header, HeaderCopy, Kdf, Keyslot, Metadata, NewHeader, Priority,
-    Requirement, Segment, SegmentSize,
+    Area, CryptSegment, Draft, Header, HeaderCopy, Kdf, Keyslot, Luks2Keyslot, Metadata, NewHeader,
+    Priority, Requirement, Segment, SegmentSize,
 };
 use lucarne_format::{Corrupt, Error};
 use serde_json::{Value, json};
@@ -515,4 +517,45 @@ fn errors_are_small_and_can_be_compared() {
         takes(corrupt);
     }
     assert_eq!(error, Metadata::from_json_area(b"{}\0").unwrap_err());
+}
+
+/// What is made has no unusable parts; what was unusable before may be edited around.
+#[test]
+fn an_edit_makes_no_part_unusable_and_keeps_those_that_were() {
+    let header = sample();
+    let broken = || Luks2Keyslot {
+        kdf: Kdf::Pbkdf2 {
+            hash: "sha256".into(),
+            iterations: 0,
+            salt: vec![1; 32],
+        },
+        ..pbkdf2_keyslot(0x8000)
+    };
+    let error = header
+        .edit(|draft| draft.update_keyslot(0, &broken()))
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "refused: the header would be invalid: keyslots.0.kdf.iterations is 0, the least is 1"
+    );
+    let mut image = image(&header);
+    let mut json = Value::Object(header.metadata().json().clone());
+    json["keyslots"]["0"]["kdf"]["iterations"] = json!(0);
+    for offset in [0, 0x4000] {
+        replace_json(&mut image, offset, 0x4000, json.to_string().as_bytes());
+    }
+    let loaded = load(&image).unwrap().header;
+    let labelled = loaded.edit(|draft| draft.set_label("kept")).unwrap();
+    assert_eq!(labelled.metadata().json()["keyslots"], json["keyslots"]);
+    assert!(
+        labelled
+            .metadata()
+            .defects()
+            .eq(loaded.metadata().defects())
+    );
+    // And mended.
+    let mended = loaded
+        .edit(|draft| draft.update_keyslot(0, &pbkdf2_keyslot(0x8000)))
+        .unwrap();
+    assert_eq!(mended.metadata().defects().count(), 0);
 }

@@ -68,10 +68,6 @@ fn no_member_may_be_missing() {
         "/digests/0/type",
         "/digests/0/keyslots",
         "/digests/0/segments",
-        "/digests/0/hash",
-        "/digests/0/iterations",
-        "/digests/0/salt",
-        "/digests/0/digest",
         "/segments/0/type",
         "/segments/0/offset",
         "/segments/0/size",
@@ -102,23 +98,8 @@ fn members_are_within_their_limits() {
     for (pointer, value, error) in [
         (
             "/keyslots/0/key_size",
-            json!(0),
-            "keyslots.0.key_size is 0, the least is 1",
-        ),
-        (
-            "/keyslots/0/key_size",
             json!(-1),
             "keyslots.0.key_size is -1, must be an integer from 0 to 4294967295",
-        ),
-        (
-            "/keyslots/0/key_size",
-            json!(65),
-            "keyslot 0 area is 258048 bytes, a key of 65 bytes needs 260000",
-        ),
-        (
-            "/keyslots/0/priority",
-            json!(3),
-            "keyslots.0.priority is 3, the limit is 2",
         ),
         (
             "/keyslots/0/af/type",
@@ -126,34 +107,9 @@ fn members_are_within_their_limits() {
             "keyslots.0.af.type is \"luks2\", must be \"luks1\"",
         ),
         (
-            "/keyslots/0/af/stripes",
-            json!(4001),
-            "keyslots.0.af.stripes is 4001, must be 4000",
-        ),
-        (
-            "/keyslots/0/kdf/iterations",
-            json!(0),
-            "keyslots.0.kdf.iterations is 0, the least is 1",
-        ),
-        (
-            "/keyslots/0/kdf/salt",
-            json!("AAAA"),
-            "keyslots.0.kdf.salt length is 3, the least is 32",
-        ),
-        (
-            "/keyslots/0/kdf/salt",
-            json!("A"),
-            "keyslots.0.kdf.salt is \"A\", must be padded base64",
-        ),
-        (
             "/keyslots/0/area/type",
             json!("round"),
             "keyslots.0.area.type is \"round\", must be \"raw\"",
-        ),
-        (
-            "/keyslots/0/area/offset",
-            json!("32769"),
-            "keyslots.0.area.offset is 32769, must be a multiple of 512",
         ),
         (
             "/keyslots/0/area/size",
@@ -209,16 +165,6 @@ fn members_are_within_their_limits() {
             "/digests/0/segments",
             json!(["0", "1"]),
             "digests.0.segments names segment 1, which does not exist",
-        ),
-        (
-            "/digests/0/iterations",
-            json!(0),
-            "digests.0.iterations is 0, the least is 1",
-        ),
-        (
-            "/digests/0/digest",
-            json!("AAAA"),
-            "digests.0.digest length is 3, the least is 20",
         ),
         (
             "/digests/1",
@@ -379,9 +325,147 @@ fn members_are_within_their_limits() {
         }),
         "corrupt header: segments is empty"
     );
-    assert_eq!(
-        refused(|json| json["digests"]["0"]["type"] = json!("argon2")),
-        "not supported: digests.0 type \"argon2\""
+}
+
+/// What cryptsetup finds out only when the keyslot or the digest is used: the header is loaded, the part is
+/// kept and opens nothing, and the others are as they were.
+#[test]
+fn a_defect_of_one_part_leaves_the_others() {
+    let sound = accepted(|_| {});
+    let check = |change: &dyn Fn(&mut Value), error: &str| {
+        let metadata = accepted(change);
+        let defects: Vec<_> = metadata.defects().map(ToString::to_string).collect();
+        assert_eq!(defects, [error]);
+        assert_eq!(metadata.keyslots().len(), 2);
+        let of_digest = error.contains("digests.0");
+        assert_eq!(metadata.digests().is_empty(), of_digest, "{error}");
+        assert_eq!(metadata.unusable_digests().len(), usize::from(of_digest));
+        assert_eq!(metadata.digest_of_segment(0).is_none(), of_digest);
+        for (id, keyslot) in metadata.keyslots() {
+            let whole = *keyslot == sound.keyslots()[id];
+            let named = error.contains(&format!("keyslots.{id}."))
+                || error.contains(&format!("keyslot {id} "));
+            assert_eq!(whole, !named, "{error}");
+            assert_eq!(matches!(keyslot, Keyslot::Unusable(_)), named, "{error}");
+            // It owns what it owned.
+            assert_eq!(keyslot.kind(), "luks2");
+            assert_eq!(
+                metadata.digest_links().next().unwrap().keyslots,
+                &[0, 1].into()
+            );
+        }
+        // And a rewrite keeps it, but makes no other.
+        let again = Metadata::from_json_area(&json_area(|json| {
+            *json = Value::Object(metadata.json().clone());
+        }));
+        assert_eq!(again.unwrap(), metadata);
+    };
+    for (pointer, value, error) in [
+        (
+            "/keyslots/0/key_size",
+            json!(0),
+            "keyslots.0.key_size is 0, the least is 1",
+        ),
+        (
+            "/keyslots/0/key_size",
+            json!(65),
+            "keyslot 0 area is 258048 bytes, a key of 65 bytes needs 260000",
+        ),
+        (
+            "/keyslots/0/priority",
+            json!(3),
+            "keyslots.0.priority is 3, the limit is 2",
+        ),
+        (
+            "/keyslots/0/af/stripes",
+            json!(4001),
+            "keyslots.0.af.stripes is 4001, must be 4000",
+        ),
+        (
+            "/keyslots/0/kdf/iterations",
+            json!(0),
+            "keyslots.0.kdf.iterations is 0, the least is 1",
+        ),
+        (
+            "/keyslots/0/kdf/salt",
+            json!("AAAA"),
+            "keyslots.0.kdf.salt length is 3, the least is 32",
+        ),
+        (
+            "/keyslots/0/kdf/salt",
+            json!("A"),
+            "keyslots.0.kdf.salt is \"A\", must be padded base64",
+        ),
+        (
+            "/keyslots/1/area/offset",
+            json!("290817"),
+            "keyslots.1.area.offset is 290817, must be a multiple of 512",
+        ),
+        (
+            "/digests/0/iterations",
+            json!(0),
+            "digests.0.iterations is 0, the least is 1",
+        ),
+        (
+            "/digests/0/digest",
+            json!("AAAA"),
+            "digests.0.digest length is 3, the least is 20",
+        ),
+        (
+            "/keyslots/0/priority",
+            json!("1"),
+            "keyslots.0.priority is a string, must be an integer",
+        ),
+        (
+            "/keyslots/0/af/stripes",
+            json!(-1),
+            "keyslots.0.af.stripes is -1, must be an integer from 0 to 4294967295",
+        ),
+        (
+            "/keyslots/0/area/key_size",
+            json!(0),
+            "keyslots.0.area.key_size is 0, the least is 1",
+        ),
+        (
+            "/keyslots/1/kdf/time",
+            json!(0),
+            "keyslots.1.kdf.time is 0, the least is 1",
+        ),
+        (
+            "/keyslots/1/kdf/memory",
+            json!(4_294_967_296_u64),
+            "keyslots.1.kdf.memory is 4294967296, must be an integer from 0 to 4294967295",
+        ),
+        (
+            "/keyslots/1/kdf/cpus",
+            json!(-1),
+            "keyslots.1.kdf.cpus is -1, must be an integer from 0 to 4294967295",
+        ),
+        (
+            "/digests/0/hash",
+            json!(""),
+            "digests.0.hash is \"\", must be a string that is not empty",
+        ),
+        (
+            "/digests/0/salt",
+            json!(7),
+            "digests.0.salt is a number, must be a string",
+        ),
+    ] {
+        check(
+            &|json| set(json, pointer, value.clone()),
+            &format!("corrupt header: {error}"),
+        );
+    }
+    for name in ["hash", "iterations", "salt", "digest"] {
+        check(
+            &|json| remove(json, &format!("/digests/0/{name}")),
+            &format!("corrupt header: digests.0.{name} is missing"),
+        );
+    }
+    check(
+        &|json| json["digests"]["0"]["type"] = json!("argon2"),
+        "not supported: digests.0 type \"argon2\"",
     );
 }
 

@@ -17,6 +17,9 @@ use crate::{
 /// A measurement that is shorter says too little.
 const SHORTEST_ARGON2: Duration = Duration::from_millis(250);
 const SHORTEST_PBKDF2: Duration = Duration::from_millis(60);
+/// A measured keyslot has at least this much memory where it may have it, however short its time is to
+/// be: cryptsetup's floor.
+const MEASURED_MEMORY_MIN_KIB: u32 = 64 << 10;
 /// What a digest's verification is to take; it is part of every opening.
 const DIGEST_TARGET: Duration = Duration::from_millis(125);
 
@@ -70,13 +73,14 @@ impl std::fmt::Display for KdfKind {
 pub struct KdfRequest {
     /// Which one.
     pub kind: KdfKind,
-    /// How long deriving a key is to take.
+    /// How long deriving a key is to take. Argon2 takes longer where even the least that it may have
+    /// does: 4 passes over 64 MiB, or over `max_memory_kib` if that is less.
     pub target: Duration,
     /// The most memory that Argon2 may take, in KiB; also never more than half of what this machine
     /// or control group has, unless the cost is given in `iterations`.
     pub max_memory_kib: u32,
     /// The most lanes that Argon2 may have; also never more than 4, nor than there are CPUs unless
-    /// the cost is given in `iterations`.
+    /// the cost is given in `iterations` (as in cryptsetup 2.8; 2.6 reduced given lanes too).
     pub max_lanes: u32,
     /// The cost instead of a measurement: PBKDF2's iterations, or Argon2's passes over all of
     /// `max_memory_kib`.
@@ -131,11 +135,7 @@ impl KdfRequest {
         let machine_kib = machine::memory_for_new_keyslot_kib()
             .and_then(|kib| u32::try_from(kib).ok())
             .unwrap_or(u32::MAX);
-        let search = Argon2Search {
-            min_memory_kib: MIN_ARGON2_MEMORY_KIB.max(8 * lanes),
-            max_memory_kib: self.max_memory_kib.min(machine_kib),
-            target: self.target,
-        };
+        let search = self.argon2_search(lanes, machine_kib);
         let (time, memory_kib) = search.run(|time, memory_kib| {
             let kdf = KdfParams::Argon2 {
                 variant,
@@ -154,6 +154,17 @@ impl KdfRequest {
             memory_kib,
             lanes,
         })
+    }
+
+    fn argon2_search(&self, lanes: u32, machine_kib: u32) -> Argon2Search {
+        let max_memory_kib = self.max_memory_kib.min(machine_kib);
+        // Argon2 itself needs 8 KiB a lane.
+        let least = MIN_ARGON2_MEMORY_KIB.max(8 * lanes);
+        Argon2Search {
+            min_memory_kib: MEASURED_MEMORY_MIN_KIB.min(max_memory_kib).max(least),
+            max_memory_kib,
+            target: self.target,
+        }
     }
 
     /// Whether a new keyslot may have these costs; nothing is measured.
@@ -311,6 +322,31 @@ mod tests {
         assert_eq!(search(1.0, 1 << 20, 2000).1, 32);
     }
 
+    #[test]
+    fn however_short_the_time_memory_has_cryptsetups_floor() {
+        // What `cryptsetup luksFormat --iter-time 1` 2.6.1 gave for each `--pbkdf-memory`.
+        for (max_memory_kib, memory_kib) in [
+            (1 << 20, 64 << 10),
+            (100_000, 64 << 10),
+            (64 << 10, 64 << 10),
+            (32 << 10, 32 << 10),
+            (1000, 1000),
+            (32, 32),
+        ] {
+            let request = KdfRequest {
+                target: Duration::from_millis(1),
+                max_memory_kib,
+                ..KdfRequest::default()
+            };
+            let search = request.argon2_search(2, u32::MAX);
+            let slow_machine = |_, _| Ok(Duration::from_secs(1));
+            assert_eq!(search.run(slow_machine).unwrap(), (4, memory_kib));
+            // Half of a small machine bounds the floor too.
+            let search = request.argon2_search(2, 40_000);
+            assert_eq!(search.run(slow_machine).unwrap().1, memory_kib.min(40_000));
+        }
+    }
+
     proptest! {
         #[test]
         fn the_time_is_met_where_the_bounds_allow(
@@ -334,7 +370,8 @@ mod tests {
         let argon2 = KdfRequest {
             iterations: Some(5),
             max_memory_kib: 777,
-            max_lanes: 3,
+            // More than this machine may have CPUs: given costs are not made to fit it.
+            max_lanes: 4,
             ..KdfRequest::default()
         };
         assert_eq!(
@@ -343,7 +380,7 @@ mod tests {
                 variant: Argon2Variant::Id,
                 time: 5,
                 memory_kib: 777,
-                lanes: 3
+                lanes: 4
             },
         );
         assert_eq!(argon2.digest_iterations(Hash::Sha256), 1000);

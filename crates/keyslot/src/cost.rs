@@ -8,7 +8,7 @@ use std::fmt;
 
 use lucarne_format::luks2::{Digest, Kdf};
 
-use crate::{Error, machine};
+use crate::{Error, Hash, machine};
 
 /// Something that a header can ask too much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,18 +36,25 @@ impl fmt::Display for Cost {
             Self::Argon2MemoryKib => "argon2 memory in KiB",
             Self::Argon2WorkKib => "argon2 memory times passes in KiB",
             Self::Argon2Lanes => "argon2 lanes",
-            Self::Pbkdf2Iterations => "pbkdf2 iterations",
-            Self::DigestIterations => "digest iterations",
+            Self::Pbkdf2Iterations => "pbkdf2 iterations, counted as sha256's,",
+            Self::DigestIterations => "digest iterations, counted as sha256's,",
             Self::TotalArgon2WorkKib => "argon2 memory times passes in KiB over all keyslots tried",
-            Self::TotalPbkdf2Iterations => "pbkdf2 iterations over all keyslots tried",
+            Self::TotalPbkdf2Iterations => {
+                "pbkdf2 iterations, counted as sha256's, over all keyslots tried"
+            }
         })
     }
 }
 
 /// The most that a header may cost.
 ///
-/// The defaults let every keyslot pass that cryptsetup makes in 10 seconds on a fast machine, and
-/// end a hostile header within minutes.
+/// A header that is hostile cannot be told from one that is merely old and full: a volume with all 32
+/// keyslots made by cryptsetup's defaults (argon2id, 4 passes over 1 GiB) costs 128 GiB of memory times
+/// passes until its last keyslot, or a wrong passphrase, is known. That is the total by default, so
+/// that such a volume opens by each of its passphrases, and no header costs more than a minute or so of
+/// two processors. A single keyslot may cost a half of it: what cryptsetup makes of 10 seconds on a
+/// machine that fills 6 GiB in one. What exceeds a limit is not computed; keyslots that cost less are
+/// still tried, and one that is asked for by number is all that counts.
 ///
 /// ```
 /// use lucarne_keyslot::CostLimits;
@@ -59,15 +66,17 @@ pub struct CostLimits {
     /// Memory of one Argon2 keyslot in KiB. Default: 4 GiB, or the machine's memory or the control
     /// group's limit where that is less.
     pub argon2_memory_kib: u32,
-    /// Memory × passes of one Argon2 keyslot in KiB. Default: 128 GiB.
+    /// Memory × passes of one Argon2 keyslot in KiB. Default: 64 GiB.
     pub argon2_work_kib: u64,
     /// Lanes of one Argon2 keyslot. Default: 64.
     pub argon2_lanes: u32,
-    /// Iterations of one PBKDF2 keyslot or digest. Default: 200 million.
+    /// Iterations of one PBKDF2 keyslot or digest. Default: 50 million. Those of a
+    /// slower hash than SHA-256 count as many times more as they take longer.
     pub pbkdf2_iterations: u32,
-    /// Memory × passes in KiB over all keyslots tried. Default: 512 GiB.
+    /// Memory × passes in KiB over all keyslots tried. Default: 128 GiB.
     pub total_argon2_work_kib: u64,
-    /// Iterations over all PBKDF2 keyslots and digests tried. Default: 1000 million.
+    /// Iterations over all PBKDF2 keyslots and digests tried, counted in the same way. Default: 200
+    /// million, 6 for each of 32 keyslots.
     pub total_pbkdf2_iterations: u64,
 }
 
@@ -77,11 +86,11 @@ impl Default for CostLimits {
         let machine_kib = machine::memory_limit_kib().unwrap_or(u64::MAX);
         Self {
             argon2_memory_kib: machine_kib.min(4 * GIB_IN_KIB) as u32,
-            argon2_work_kib: 128 * GIB_IN_KIB,
+            argon2_work_kib: 64 * GIB_IN_KIB,
             argon2_lanes: 64,
-            pbkdf2_iterations: 200_000_000,
-            total_argon2_work_kib: 512 * GIB_IN_KIB,
-            total_pbkdf2_iterations: 1_000_000_000,
+            pbkdf2_iterations: 50_000_000,
+            total_argon2_work_kib: 128 * GIB_IN_KIB,
+            total_pbkdf2_iterations: 200_000_000,
         }
     }
 }
@@ -111,9 +120,9 @@ impl CostMeter {
     /// [`Error::Refused`]; [`Error::UnsupportedKdf`] for a kind whose cost is not known.
     pub fn spend_kdf(&mut self, kdf: &Kdf) -> Result<(), Error> {
         match kdf {
-            Kdf::Pbkdf2 { iterations, .. } => {
-                self.spend_pbkdf2(Cost::Pbkdf2Iterations, *iterations)
-            }
+            Kdf::Pbkdf2 {
+                hash, iterations, ..
+            } => self.spend_pbkdf2(Cost::Pbkdf2Iterations, hash, *iterations),
             Kdf::Argon2 {
                 time,
                 memory_kib,
@@ -134,7 +143,7 @@ impl CostMeter {
     /// # Errors
     /// [`Error::Refused`].
     pub fn spend_digest(&mut self, digest: &Digest) -> Result<(), Error> {
-        self.spend_pbkdf2(Cost::DigestIterations, digest.iterations)
+        self.spend_pbkdf2(Cost::DigestIterations, &digest.hash, digest.iterations)
     }
 
     fn spend_argon2(&mut self, time: u32, memory_kib: u32, lanes: u32) -> Result<(), Error> {
@@ -158,10 +167,13 @@ impl CostMeter {
         Ok(())
     }
 
-    fn spend_pbkdf2(&mut self, cost: Cost, iterations: u32) -> Result<(), Error> {
+    fn spend_pbkdf2(&mut self, cost: Cost, hash: &str, iterations: u32) -> Result<(), Error> {
         let limits = &self.limits;
-        at_most(cost, iterations.into(), limits.pbkdf2_iterations.into())?;
-        let total = self.pbkdf2_iterations.saturating_add(iterations.into());
+        // A hash that is not known is not computed either.
+        let weight = hash.parse().map_or(1, Hash::pbkdf2_weight);
+        let iterations = u64::from(iterations) * u64::from(weight);
+        at_most(cost, iterations, limits.pbkdf2_iterations.into())?;
+        let total = self.pbkdf2_iterations.saturating_add(iterations);
         at_most(
             Cost::TotalPbkdf2Iterations,
             total,
@@ -245,14 +257,14 @@ mod tests {
         );
         assert_eq!(
             refusal(pbkdf2(101)),
-            "pbkdf2 iterations of 101 exceeds the limit of 100"
+            "pbkdf2 iterations, counted as sha256's, of 101 exceeds the limit of 100"
         );
         let error = CostMeter::new(&LIMITS)
             .spend_digest(&digest(u32::MAX))
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "digest iterations of 4294967295 exceeds the limit of 100"
+            "digest iterations, counted as sha256's, of 4294967295 exceeds the limit of 100"
         );
         // The largest numbers that a header can hold.
         refusal(argon2(u32::MAX, u32::MAX, u32::MAX));
@@ -290,6 +302,28 @@ mod tests {
     }
 
     #[test]
+    fn a_slower_hash_costs_more() {
+        let spend = |hash: &str, iterations| {
+            let kdf = Kdf::Pbkdf2 {
+                hash: hash.to_owned(),
+                iterations,
+                salt: vec![0; 32],
+            };
+            CostMeter::new(&LIMITS).spend_kdf(&kdf)
+        };
+        spend("sha256", 100).unwrap();
+        spend("sha512", 50).unwrap();
+        let error = spend("SHA512", 51).unwrap_err();
+        assert!(error.to_string().contains("of 102 exceeds"), "{error}");
+        #[cfg(feature = "rare-hashes")]
+        for (hash, most) in [("whirlpool", 16), ("stribog512", 7)] {
+            spend(hash, most).unwrap();
+            spend(hash, most + 1).unwrap_err();
+        }
+        spend("sha384", u32::MAX).unwrap_err();
+    }
+
+    #[test]
     fn what_is_not_known_has_no_price() {
         let kdf = Kdf::Unknown {
             kind: "balloon".to_owned(),
@@ -299,13 +333,41 @@ mod tests {
     }
 
     #[test]
+    fn defaults_end_a_hostile_header_soon() {
+        let limits = CostLimits::default();
+        let mut meter = CostMeter::new(&limits);
+        let mut gib_passes = 0;
+        for _ in 0..32 {
+            let memory_kib = limits.argon2_memory_kib.min(1 << 20);
+            if meter.spend_kdf(&argon2(60, memory_kib, 4)).is_ok() {
+                gib_passes += 60;
+            }
+        }
+        assert!(gib_passes <= 128, "{gib_passes}");
+    }
+
+    #[test]
     fn defaults_let_cryptsetups_own_defaults_pass() {
         let limits = CostLimits::default();
         assert!(limits.argon2_memory_kib <= 4 << 20);
-        let mut meter = CostMeter::new(&limits);
         let memory_kib = limits.argon2_memory_kib.min(1 << 20);
-        meter.spend_kdf(&argon2(16, memory_kib, 4)).unwrap();
-        meter.spend_kdf(&pbkdf2(30_000_000)).unwrap();
-        meter.spend_digest(&digest(2_000_000)).unwrap();
+        // One keyslot of a fast machine, and of a patient person.
+        for passes in [16, 60] {
+            let mut meter = CostMeter::new(&limits);
+            meter.spend_kdf(&argon2(passes, memory_kib, 4)).unwrap();
+            meter.spend_kdf(&pbkdf2(30_000_000)).unwrap();
+            meter.spend_digest(&digest(2_000_000)).unwrap();
+        }
+        // As many keyslots as a volume can have, up to the last.
+        let mut meter = CostMeter::new(&limits);
+        for _ in 0..32 {
+            meter.spend_kdf(&argon2(4, memory_kib, 4)).unwrap();
+            meter.spend_digest(&digest(300_000)).unwrap();
+        }
+        let mut meter = CostMeter::new(&limits);
+        for _ in 0..32 {
+            meter.spend_kdf(&pbkdf2(5_000_000)).unwrap();
+            meter.spend_digest(&digest(300_000)).unwrap();
+        }
     }
 }

@@ -17,6 +17,8 @@ use crate::sector_map::SectorMap;
 
 /// Keyslots of a LUKS2 header (specification 3.2).
 const KEYSLOT_COUNT: u32 = 32;
+/// cryptsetup formats no shorter file; others it lengthens.
+const SMALLEST_DEVICE: u64 = 512;
 
 /// What a new volume is like. The defaults are those of cryptsetup 2.8's `luksFormat`.
 ///
@@ -111,8 +113,8 @@ pub struct Formatted {
 /// one. A device that is shorter than the header is lengthened, if it can be.
 ///
 /// # Errors
-/// [`Error::Refused`] and [`Error::Unsupported`] from the options, [`Error::Device`] when the data is not
-/// whole sectors, [`Error::OutOfMemory`] from the key derivation, [`Error::Io`] from the storage.
+/// [`Error::Refused`] and [`Error::Unsupported`] from the options, [`Error::Refused`] when the data is not
+/// whole sectors of the size asked for, or the device is shorter than 512 bytes, [`Error::OutOfMemory`] from the key derivation, [`Error::Io`] from the storage.
 pub fn format(
     device: &dyn Storage,
     detached_data: Option<&dyn Storage>,
@@ -121,27 +123,36 @@ pub fn format(
 ) -> Result<Formatted, Error> {
     let layout = options.layout(detached_data.is_some())?;
     let data_len = detached_data.unwrap_or(device).len().map_err(measuring)?;
-    if detached_data.is_none() && data_len == 0 {
-        return Err(Error::refused(
-            "a device of 0 bytes has no room for a header",
-        ));
+    if detached_data.is_none() && data_len < SMALLEST_DEVICE {
+        return Err(Error::refused(format!(
+            "a device of {data_len} bytes has no room for a header: the least is {SMALLEST_DEVICE}"
+        )));
     }
-    let room = data_len.saturating_sub(layout.data_offset);
+    // Below zero where the device ends before its data begins; what is left of a sector is the same.
+    let room = data_len.wrapping_sub(layout.data_offset);
+    let whole_sectors = |size: DataUnit| room.is_multiple_of(u64::from(size.bytes()));
     let sector_size = match options.sector_size {
-        Some(size) if !room.is_multiple_of(u64::from(size.bytes())) => {
-            return Err(Error::device(format!(
-                "{room} bytes for data are not whole sectors of {} bytes",
+        // Part of a 512-byte sector at a file's end is no sector to any device: nobody misses it.
+        Some(size) if size != DataUnit::B512 && !whole_sectors(size) => {
+            return Err(Error::refused(format!(
+                "the {data_len} bytes of the device, with data from byte {}, do not end with a whole sector of {} bytes",
+                layout.data_offset,
                 size.bytes()
             )));
         }
         Some(size) => size,
-        None if room.is_multiple_of(4096) => DataUnit::B4096,
+        None if whole_sectors(DataUnit::B4096) => DataUnit::B4096,
         None => DataUnit::B512,
     };
+    let room = data_len.saturating_sub(layout.data_offset);
     let new = NewVolume::derive(options, passphrase, sector_size, detached_data.is_some())?;
     let header = new.header(SegmentSize::Dynamic, LengthToken::default())?;
     wipe_old_header(device)?;
     if detached_data.is_none() {
+        if data_len < layout.data_offset {
+            // A device cannot be lengthened; whether the header fits shows when it is written.
+            let _ = device.set_len(layout.data_offset);
+        }
         clear_before_data(device, new.layout())?;
     }
     write_new(device, &header, &new)?;
@@ -259,6 +270,13 @@ impl NewVolume {
             af_hash: options.hash,
             kdf: options.kdf.resolve(options.hash, area_key_len)?,
         };
+        tracing::debug!(
+            kdf = ?request.kdf,
+            cipher = %options.cipher,
+            sector_bytes = sector_size.bytes(),
+            offset_bytes = layout.data_offset,
+            "making a header"
+        );
         let (keyslot, key_material) =
             lucarne_keyslot::seal_keyslot(&request, &volume_key, passphrase)?;
         let iterations = options.kdf.digest_iterations(options.hash);

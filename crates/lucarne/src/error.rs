@@ -2,6 +2,8 @@
 
 use std::io;
 
+use lucarne_keyslot::Cost;
+
 /// Why an operation did not happen.
 ///
 /// Every message is one line without a full stop: what is wrong, the value and the limit. Secrets never
@@ -31,6 +33,19 @@ pub enum Error {
     /// Against a limit, or something that the caller could have known.
     #[error("refused: {0}")]
     Refused(Refused),
+    /// More than the caller's [`CostLimits`](crate::CostLimits) allow. Nothing was computed for it; with
+    /// a higher limit the secret may open the volume.
+    #[error("refused: {}{cost} of {value} exceeds the limit of {limit}", .keyslot.map_or(String::new(), |id| format!("keyslot {id}: ")))]
+    TooCostly {
+        /// The keyslot that would have been tried; `None` for the digest of a volume key.
+        keyslot: Option<u32>,
+        /// What would cost too much.
+        cost: Cost,
+        /// What the header asks for, or what it would have come to.
+        value: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// The device or file cannot hold or give what is asked.
     #[error("{0}")]
     Device(DeviceFault),
@@ -147,6 +162,14 @@ impl Error {
         Self::Io { op, offset, source }
     }
 
+    /// Names the keyslot that would have cost too much.
+    pub(crate) fn of_keyslot(mut self, id: u32) -> Self {
+        if let Self::TooCostly { keyslot, .. } = &mut self {
+            *keyslot = Some(id);
+        }
+        self
+    }
+
     pub(crate) fn unsupported(message: impl Into<String>) -> Self {
         Self::Unsupported(Unsupported::new(message))
     }
@@ -211,6 +234,12 @@ impl From<lucarne_keyslot::Error> for Error {
         use lucarne_keyslot::Error as Keyslot;
         match error {
             Keyslot::OutOfMemory { kib } => Self::OutOfMemory { kib },
+            Keyslot::Refused { cost, value, limit } => Self::TooCostly {
+                keyslot: None,
+                cost,
+                value,
+                limit,
+            },
             Keyslot::Random(source) => Self::io(IoOp::Random, 0, io::Error::other(source)),
             Keyslot::AreaCipher(cipher) => cipher.into(),
             Keyslot::UnsupportedHash { .. } | Keyslot::UnsupportedKdf { .. } => {

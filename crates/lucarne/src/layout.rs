@@ -75,18 +75,22 @@ impl LayoutRequest {
             )));
         }
         let keyslots_offset = 2 * metadata_size;
-        // A detached header does not share its device with the data, so the offset bounds nothing.
-        let shared_offset = self
-            .data_offset
-            .filter(|&offset| offset != 0 && !self.detached);
-        if let Some(offset) = self.data_offset
+        let alignment = self.data_alignment.filter(|&bytes| bytes != 0);
+        // Where the header lies apart, the alignment is the offset. Every reader wants the keyslots area to
+        // end before an offset that is not 0, even one on another device.
+        let chosen_offset = match self.detached {
+            true => self.data_offset.or(alignment),
+            false => self.data_offset,
+        }
+        .filter(|&offset| offset != 0);
+        if let Some(offset) = chosen_offset
             && !offset.is_multiple_of(BLOCK)
         {
             return Err(Error::refused(format!(
                 "data offset {offset} is not a multiple of {BLOCK} bytes"
             )));
         }
-        let room = match shared_offset {
+        let room = match chosen_offset {
             Some(offset) => offset.checked_sub(keyslots_offset).ok_or_else(|| {
                 Error::refused(format!(
                     "data offset {offset} is too small: the two header copies need {keyslots_offset} bytes"
@@ -94,7 +98,7 @@ impl LayoutRequest {
             })?,
             None => KEYSLOTS_SIZE_MAX,
         };
-        let default = match shared_offset {
+        let default = match chosen_offset {
             Some(_) => room,
             None => HEADER_DEFAULT_LEN - keyslots_offset,
         };
@@ -104,12 +108,10 @@ impl LayoutRequest {
             .min(room)
             .min(KEYSLOTS_SIZE_MAX);
         let header_end = keyslots_offset + keyslots_size;
-        let alignment = self.data_alignment.filter(|&bytes| bytes != 0);
-        let data_offset = match (self.data_offset, self.detached) {
-            (Some(offset), true) => offset,
-            (None, true) => alignment.unwrap_or(0),
-            (Some(offset), false) if offset != 0 => offset,
-            (_, false) => header_end
+        let data_offset = match (chosen_offset, self.detached) {
+            (Some(offset), _) => offset,
+            (None, true) => 0,
+            (None, false) => header_end
                 .checked_next_multiple_of(alignment.unwrap_or(DATA_ALIGNMENT_DEFAULT))
                 .filter(|&offset| offset.is_multiple_of(512))
                 .ok_or_else(|| {
@@ -179,6 +181,39 @@ mod tests {
             ..default
         };
         assert_eq!(resolve(detached), (16384, 16_744_448, 0));
+        for (detached, expected) in [
+            (
+                LayoutRequest {
+                    data_offset: Some(8192 * 512),
+                    ..detached
+                },
+                (16384, 4_161_536, 4_194_304),
+            ),
+            (
+                LayoutRequest {
+                    data_offset: Some(65536 * 512),
+                    ..detached
+                },
+                (16384, 33_521_664, 33_554_432),
+            ),
+            (
+                LayoutRequest {
+                    data_alignment: Some(2048 * 512),
+                    ..detached
+                },
+                (16384, 1_015_808, 1_048_576),
+            ),
+            (
+                LayoutRequest {
+                    data_offset: Some(8192 * 512),
+                    keyslots_size: Some(256 << 10),
+                    ..detached
+                },
+                (16384, 262_144, 4_194_304),
+            ),
+        ] {
+            assert_eq!(resolve(detached), expected);
+        }
     }
 
     #[test]

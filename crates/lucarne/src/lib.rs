@@ -54,7 +54,7 @@ pub use lucarne_cipher::{
     CipherError, CipherSpec, DataUnit as SectorSize, KERNEL_VARIABLE, Kernel,
 };
 pub use lucarne_format::luks2;
-pub use lucarne_keyslot::{CostLimits, Hash, KdfKind, KdfRequest};
+pub use lucarne_keyslot::{Cost, CostLimits, Hash, KdfKind, KdfRequest};
 pub use lucarne_secret::{SecretBytes, make_process_undumpable};
 pub use lucarne_storage::{
     Access, FileStorage, LockKind, MemoryStorage, NewFile, OffsetStorage, Storage,

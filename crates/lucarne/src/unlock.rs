@@ -54,8 +54,8 @@ pub struct Unlocked {
 ///
 /// # Errors
 /// [`Error::NoUsableKeyslot`] when there is none to try, [`Error::WrongKey`] when all were tried in
-/// vain. When one could not be tried (limits, a cipher or hash that is not known) and no other opened,
-/// that is the error: the secret may well be right.
+/// vain. When one could not be tried (limits, a cipher or hash that is not known, members that make no
+/// sense) and no other opened, that is the error: the secret may well be right.
 pub fn unlock(
     header: &Header,
     storage: &dyn Storage,
@@ -95,7 +95,11 @@ fn verify_volume_key(
             }
         }
     }
-    Err(Error::WrongKey)
+    let mut unusable = header.metadata().unusable_digests().values();
+    match unusable.find(|digest| options.allow_unbound || !digest.segments.is_empty()) {
+        Some(digest) => Err(digest.defect.clone().into()),
+        None => Err(Error::WrongKey),
+    }
 }
 
 /// Whether every cipher that the digest's segments name takes a key of this length.
@@ -125,10 +129,13 @@ fn unlock_keyslot(
     options: &UnlockOptions,
 ) -> Result<Unlocked, Error> {
     let mut meter = CostMeter::new(&options.limits);
-    let mut not_tried = None;
     let candidates = candidates(header, options)?;
+    let mut not_tried = match options.keyslot {
+        Some(_) => None,
+        None => defect_in_the_way(header),
+    };
     if candidates.is_empty() {
-        return Err(Error::NoUsableKeyslot);
+        return Err(not_tried.unwrap_or(Error::NoUsableKeyslot));
     }
     for id in candidates {
         match try_keyslot(header, storage, passphrase, id, &mut meter) {
@@ -137,6 +144,7 @@ fn unlock_keyslot(
             Err(
                 error @ (Error::Unsupported(_)
                 | Error::Refused(_)
+                | Error::TooCostly { .. }
                 | Error::Corrupt(_)
                 | Error::Device(_)),
             ) => {
@@ -149,11 +157,36 @@ fn unlock_keyslot(
     Err(not_tried.unwrap_or(Error::WrongKey))
 }
 
+/// The first keyslot or digest of the data's key that is unusable: it cannot be tried, and the secret may
+/// be right for it.
+fn defect_in_the_way(header: &Header) -> Option<Error> {
+    let metadata = header.metadata();
+    let digests = metadata.unusable_digests().values();
+    let digest = digests
+        .filter(|digest| !digest.segments.is_empty())
+        .map(|digest| digest.defect.clone());
+    let is_bound = |id: &u32| {
+        metadata
+            .digest_links()
+            .any(|digest| digest.keyslots.contains(id) && !digest.segments.is_empty())
+    };
+    let keyslots = metadata.keyslots().iter().filter(|(id, _)| is_bound(id));
+    let keyslot = keyslots.filter_map(|(_, keyslot)| match keyslot {
+        Keyslot::Unusable(unusable) => Some(unusable.defect.clone()),
+        _ => None,
+    });
+    digest.chain(keyslot).next().map(Error::from)
+}
+
 /// The keyslots to try, in order.
 fn candidates(header: &Header, options: &UnlockOptions) -> Result<Vec<u32>, Error> {
     if let Some(id) = options.keyslot {
         return match header.metadata().keyslots().get(&id) {
-            Some(Keyslot::Luks2(_)) => Ok(vec![id]),
+            Some(Keyslot::Luks2(_)) => match unusable_digest_of(header, id) {
+                Some(defect) => Err(defect),
+                None => Ok(vec![id]),
+            },
+            Some(Keyslot::Unusable(unusable)) => Err(unusable.defect.clone().into()),
             Some(_) => Err(Error::refused(format!("keyslot {id} holds no key"))),
             None => Err(Error::refused(format!("keyslot {id} is not in use"))),
         };
@@ -180,6 +213,13 @@ fn candidates(header: &Header, options: &UnlockOptions) -> Result<Vec<u32>, Erro
     Ok(candidates)
 }
 
+/// Why the digest of a keyslot recognises nothing, if that is so.
+fn unusable_digest_of(header: &Header, keyslot: u32) -> Option<Error> {
+    let mut digests = header.metadata().unusable_digests().values();
+    let digest = digests.find(|digest| digest.keyslots.contains(&keyslot))?;
+    Some(digest.defect.clone().into())
+}
+
 /// `None` when the passphrase is not this keyslot's.
 fn try_keyslot(
     header: &Header,
@@ -194,8 +234,16 @@ fn try_keyslot(
     ) else {
         return Ok(None);
     };
-    meter.spend_kdf(&keyslot.kdf)?;
-    meter.spend_digest(digest)?;
+    tracing::debug!(
+        keyslot = id,
+        digest = digest_id,
+        kdf = keyslot.kdf.kind(),
+        cipher = ?keyslot.area.encryption,
+        "trying a keyslot"
+    );
+    let too_costly = |error: lucarne_keyslot::Error| Error::from(error).of_keyslot(id);
+    meter.spend_kdf(&keyslot.kdf).map_err(too_costly)?;
+    meter.spend_digest(digest).map_err(too_costly)?;
     let area = read_area(storage, id, keyslot)?;
     let candidate = lucarne_keyslot::open_keyslot(keyslot, &area, passphrase)?;
     let is_key = lucarne_keyslot::verify_digest(digest, &candidate)?;

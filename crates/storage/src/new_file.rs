@@ -1,13 +1,18 @@
 //! Files that appear complete or not at all.
 
-use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, CWD, OFlags};
+
+/// For the owner alone.
+const PRIVATE: u32 = 0o600;
+/// What the process's umask leaves of it.
+const BY_UMASK: u32 = 0o666;
 
 use crate::FileStorage;
 
@@ -16,6 +21,9 @@ use crate::FileStorage;
 /// Where the file system can, the file has no name at all until then, so that even a killed process
 /// leaves nothing behind; elsewhere it is written under a hidden name beside the target, which is
 /// removed on drop.
+///
+/// A file that replaces another keeps that one's permissions, and its owner and group where the
+/// process may set them; access lists and other extended attributes are not kept.
 ///
 /// ```
 /// use lucarne_storage::{NewFile, Storage};
@@ -36,14 +44,44 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Begins a file that will be called `path`, in the directory where it will stay.
+    /// Begins a file that will be called `path`, in the directory where it will stay. Who may read it
+    /// is the umask's choice.
     ///
     /// # Errors
     /// What the system says about the directory.
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
-        let target = path.as_ref().to_path_buf();
+        let path = path.as_ref();
+        // Nobody may read the new bytes that could not read the old ones, not even while the file has
+        // its hidden name only; [`Self::persist`] opens it as far as the old one was open.
+        let mode = match path.symlink_metadata() {
+            Ok(_) => PRIVATE,
+            Err(_) => BY_UMASK,
+        };
+        Self::with_mode(path, mode)
+    }
+
+    /// As [`Self::create`], for a file that holds key material: for its owner alone, unless it replaces
+    /// one that was more open.
+    ///
+    /// # Errors
+    /// What the system says about the directory.
+    ///
+    /// ```
+    /// use std::os::unix::fs::PermissionsExt;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("header");
+    /// lucarne_storage::NewFile::create_private(&path)?.persist(false)?;
+    /// assert_eq!(std::fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn create_private(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::with_mode(path.as_ref(), PRIVATE)
+    }
+
+    fn with_mode(path: &Path, mode: u32) -> io::Result<Self> {
+        let target = path.to_path_buf();
         let directory = directory_of(&target);
-        let (file, hidden) = match unnamed(&directory) {
+        let (file, hidden) = match unnamed(&directory, mode) {
             Ok(file) => (file, None),
             // Not every file system has unnamed files, and without /proc they cannot be named later.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
@@ -52,6 +90,7 @@ impl NewFile {
                 let file = OpenOptions::new()
                     .read(true)
                     .write(true)
+                    .mode(mode)
                     .create_new(true)
                     .open(&hidden.0)?;
                 (file, Some(hidden))
@@ -77,6 +116,9 @@ impl NewFile {
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`] when something has that name and `replace` is false.
     pub fn persist(self, replace: bool) -> io::Result<()> {
+        if let (true, Ok(old)) = (replace, std::fs::metadata(&self.target)) {
+            take_over_access(self.storage.file(), &old)?;
+        }
         self.storage.file().sync_all()?;
         match self.hidden {
             None if replace => {
@@ -104,12 +146,30 @@ fn directory_of(path: &Path) -> PathBuf {
     }
 }
 
-fn unnamed(directory: &Path) -> io::Result<File> {
+/// Gives the new file the old one's owner, group and permissions, as far as that is allowed.
+fn take_over_access(new: &File, old: &Metadata) -> io::Result<()> {
+    // Only root gives files away, so a refusal is no failure; the group may be set by its members.
+    let is_owners = fchown(new, Some(old.uid()), None).is_ok();
+    let is_groups = fchown(new, None, Some(old.gid())).is_ok();
+    // Never the set-user-ID bits: these bytes are others than those that were trusted with them.
+    let mut mode = old.mode() & 0o777;
+    if !is_groups {
+        // The rights were another group's; this one has those of everybody.
+        mode = (mode & !0o070) | ((mode & 0o007) << 3);
+    }
+    if !is_owners {
+        // Who makes the file may read and write it, whatever the old owner might.
+        mode |= PRIVATE;
+    }
+    new.set_permissions(Permissions::from_mode(mode))
+}
+
+fn unnamed(directory: &Path, mode: u32) -> io::Result<File> {
     std::fs::metadata("/proc/self/fd").map_err(|_| io::Error::from(io::ErrorKind::Unsupported))?;
     OpenOptions::new()
         .read(true)
         .write(true)
-        .mode(0o666)
+        .mode(mode)
         .custom_flags(OFlags::TMPFILE.bits() as i32)
         .open(directory)
 }
@@ -131,18 +191,19 @@ struct HiddenName(PathBuf);
 
 impl HiddenName {
     fn beside(target: &Path) -> io::Result<Self> {
-        let Some(file_name) = target.file_name() else {
+        if target.file_name().is_none() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the path has no file name",
             ));
-        };
+        }
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let clock = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |since| since.as_nanos());
-        let mut name = OsString::from(".");
-        name.push(file_name);
-        name.push(format!(".{}-{clock:x}.partial", std::process::id()));
+        // Without the target's name, which may be as long as names can be.
+        let name = format!(".lucarne-{}-{count}-{clock:x}.partial", std::process::id());
         Ok(Self(directory_of(target).join(name)))
     }
 
@@ -215,6 +276,98 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
             assert_eq!(names(dir.path()), ["out"]);
         }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    /// Both ways of making a file: without a name, and under a hidden one.
+    fn both_ways(path: &Path, private: bool) -> [NewFile; 2] {
+        let unnamed = match private {
+            true => NewFile::create_private(path).unwrap(),
+            false => NewFile::create(path).unwrap(),
+        };
+        let hidden = HiddenName::beside(path).unwrap();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .mode(PRIVATE)
+            .create_new(true)
+            .open(&hidden.0)
+            .unwrap();
+        let named = NewFile {
+            storage: FileStorage::from_file(file).unwrap(),
+            target: path.to_path_buf(),
+            hidden: Some(hidden),
+        };
+        [unnamed, named]
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_permissions_but_no_special_bits() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        for (old, kept) in [
+            (0o600, 0o600),
+            (0o640, 0o640),
+            (0o666, 0o666),
+            (0o444, 0o444),
+            (0o4755, 0o755),
+        ] {
+            for private in [false, true] {
+                for file in both_ways(&path, private) {
+                    let _ = std::fs::remove_file(&path);
+                    std::fs::write(&path, "old").unwrap();
+                    std::fs::set_permissions(&path, Permissions::from_mode(old)).unwrap();
+                    file.persist(true).unwrap();
+                    assert_eq!(std::fs::read(&path).unwrap(), b"", "{old:o}");
+                    assert_eq!(mode(&path), kept, "{old:o}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_private_file_is_its_owners_from_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let file = NewFile::create_private(&path).unwrap();
+        assert_eq!(
+            file.storage().file().metadata().unwrap().mode() & 0o777,
+            PRIVATE
+        );
+        file.persist(false).unwrap();
+        assert_eq!(mode(&path), PRIVATE);
+        // The bytes that will replace a private file are private before they do.
+        let file = NewFile::create(&path).unwrap();
+        assert_eq!(
+            file.storage().file().metadata().unwrap().mode() & 0o777,
+            PRIVATE
+        );
+    }
+
+    #[test]
+    fn the_owner_is_kept_where_that_is_allowed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        std::fs::write(&path, "old").unwrap();
+        if std::os::unix::fs::chown(&path, Some(12345), Some(54321)).is_err() {
+            return; // only root gives files away
+        }
+        NewFile::create(&path).unwrap().persist(true).unwrap();
+        let kept = std::fs::metadata(&path).unwrap();
+        assert_eq!((kept.uid(), kept.gid()), (12345, 54321));
+    }
+
+    #[test]
+    fn names_may_be_as_long_as_names_can_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("n".repeat(255));
+        for file in both_ways(&path, false) {
+            file.persist(true).unwrap();
+        }
+        assert_eq!(names(dir.path()), ["n".repeat(255)]);
     }
 
     #[test]

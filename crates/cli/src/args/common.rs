@@ -29,13 +29,18 @@ pub(crate) struct CommonArgs {
         long = "type",
         value_name = "TYPE",
         global = true,
-        default_value = "luks"
+        default_value = "luks",
+        ignore_case = true
     )]
     pub(crate) volume_type: VolumeType,
 
     /// Check the options and do nothing
     #[arg(long, global = true)]
     pub(crate) test_args: bool,
+
+    /// Take no lock on an image that is formatted; other verbs never take one
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(crate) disable_locks: bool,
 
     /// Accepted: no key ever enters the kernel's keyring
     #[arg(long, global = true, hide_short_help = true)]

@@ -17,6 +17,10 @@ pub(crate) struct FormatArgs {
     #[arg(long, help_heading = "Passphrase")]
     pub(crate) force_password: bool,
 
+    /// Accepted: a new passphrase is asked for once, and once more to verify it
+    #[arg(short = 'T', long, value_name = "N", value_parser = size::number_u32, hide_short_help = true, help_heading = "Passphrase")]
+    tries: Option<u32>,
+
     /// Put the header into a file of its own
     #[arg(long, value_name = "FILE", help_heading = "Volume")]
     pub(crate) header: Option<PathBuf>,
@@ -82,7 +86,8 @@ pub(crate) struct FormatArgs {
     #[arg(long, value_name = "PBKDF", value_parser = ["argon2id", "argon2i", "pbkdf2"], hide_possible_values = true, help_heading = "Keyslot")]
     pub(crate) pbkdf: Option<String>,
 
-    /// The time that the key derivation may take, in milliseconds [default: 2000]
+    /// The time that the key derivation may take, in milliseconds; Argon2 takes at least 4 passes over
+    /// 64 MiB [default: 2000]
     #[arg(short, long, value_name = "MS", value_parser = size::number_u32, conflicts_with = "pbkdf_force_iterations", help_heading = "Keyslot")]
     pub(crate) iter_time: Option<u32>,
 

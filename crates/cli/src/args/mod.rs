@@ -1,5 +1,6 @@
 //! What the command line may say: one argument struct for each verb, shared groups flattened.
 
+mod activation;
 mod common;
 mod format;
 mod unlock;
@@ -7,9 +8,10 @@ mod verb;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+pub(crate) use activation::ActivationArgs;
 pub(crate) use common::{CommonArgs, KernelArgs, KeyFileArgs, ProgressArgs, VolumeType};
 pub(crate) use format::FormatArgs;
-pub(crate) use unlock::{OpeningArgs, UnlockArgs};
+pub(crate) use unlock::{LimitArgs, OpeningArgs, UnlockArgs};
 pub(crate) use verb::{
     CompletionsArgs, DecryptArgs, EncryptArgs, IsLuksArgs, LuksDumpArgs, LuksFormatArgs,
     LuksUuidArgs, ManArgs, OpenArgs, ReadArgs, WriteArgs,

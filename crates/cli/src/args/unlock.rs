@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lucarne::CostLimits;
+use lucarne::{Cost, CostLimits};
 
 use super::KeyFileArgs;
 use crate::size;
@@ -54,7 +54,7 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "KIB", value_parser = size::number_u32)]
     pub(crate) max_pbkdf_memory: Option<u32>,
 
-    /// Memory times passes of an Argon2 keyslot [default: 134217728]
+    /// Memory times passes of an Argon2 keyslot [default: 67108864]
     #[arg(long, value_name = "KIB", value_parser = size::number)]
     pub(crate) max_pbkdf_work: Option<u64>,
 
@@ -62,20 +62,33 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "LANES", value_parser = size::number_u32)]
     pub(crate) max_pbkdf_parallel: Option<u32>,
 
-    /// Iterations of a PBKDF2 keyslot or a digest [default: 200000000]
+    /// Iterations of a PBKDF2 keyslot or a digest; those of slower hashes than sha256 count more [default: 50000000]
     #[arg(long, value_name = "N", value_parser = size::number_u32)]
     pub(crate) max_pbkdf_iterations: Option<u32>,
 
-    /// Memory times passes over all keyslots tried [default: 536870912]
+    /// Memory times passes over all keyslots tried [default: 134217728]
     #[arg(long, value_name = "KIB", value_parser = size::number)]
     pub(crate) max_total_pbkdf_work: Option<u64>,
 
-    /// Iterations over all keyslots and digests tried [default: 1000000000]
+    /// Iterations over all keyslots and digests tried [default: 200000000]
     #[arg(long, value_name = "N", value_parser = size::number)]
     pub(crate) max_total_pbkdf_iterations: Option<u64>,
 }
 
 impl LimitArgs {
+    /// The option that raises the limit on a cost.
+    pub(crate) fn option_of(cost: Cost) -> &'static str {
+        match cost {
+            Cost::Argon2MemoryKib => "--max-pbkdf-memory",
+            Cost::Argon2WorkKib => "--max-pbkdf-work",
+            Cost::Argon2Lanes => "--max-pbkdf-parallel",
+            Cost::Pbkdf2Iterations | Cost::DigestIterations => "--max-pbkdf-iterations",
+            Cost::TotalArgon2WorkKib => "--max-total-pbkdf-work",
+            Cost::TotalPbkdf2Iterations => "--max-total-pbkdf-iterations",
+            _ => "a --max-pbkdf option",
+        }
+    }
+
     pub(crate) fn to_limits(&self) -> CostLimits {
         let mut limits = CostLimits::default();
         let replace = |limit: &mut u64, given: Option<u64>| *limit = given.unwrap_or(*limit);
@@ -90,5 +103,51 @@ impl LimitArgs {
             self.max_total_pbkdf_iterations,
         );
         limits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::args::Cli;
+
+    /// The help tells the library's defaults, and each limit has an option.
+    #[test]
+    fn limits_have_options_that_tell_their_defaults() {
+        let limits = CostLimits::default();
+        let command = Cli::command();
+        let open = command.find_subcommand("open").unwrap();
+        for (cost, default) in [
+            (Cost::Argon2MemoryKib, None),
+            (Cost::Argon2WorkKib, Some(limits.argon2_work_kib)),
+            (Cost::Argon2Lanes, Some(limits.argon2_lanes.into())),
+            (
+                Cost::Pbkdf2Iterations,
+                Some(limits.pbkdf2_iterations.into()),
+            ),
+            (
+                Cost::DigestIterations,
+                Some(limits.pbkdf2_iterations.into()),
+            ),
+            (Cost::TotalArgon2WorkKib, Some(limits.total_argon2_work_kib)),
+            (
+                Cost::TotalPbkdf2Iterations,
+                Some(limits.total_pbkdf2_iterations),
+            ),
+        ] {
+            let name = LimitArgs::option_of(cost).strip_prefix("--").unwrap();
+            let option = open
+                .get_arguments()
+                .find(|option| option.get_long() == Some(name));
+            let help = option.unwrap().get_help().unwrap().to_string();
+            if let Some(default) = default {
+                assert!(
+                    help.ends_with(&format!("[default: {default}]")),
+                    "{name}: {help}"
+                );
+            }
+        }
     }
 }

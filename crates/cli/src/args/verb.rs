@@ -1,11 +1,30 @@
 //! The argument struct of each verb.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::Args;
 
-use super::{FormatArgs, KernelArgs, OpeningArgs, ProgressArgs, UnlockArgs};
-use crate::size;
+use super::{ActivationArgs, FormatArgs, KernelArgs, OpeningArgs, ProgressArgs, UnlockArgs};
+use crate::{report::complain, size};
+
+/// Operands after those that a verb has.
+#[derive(Debug, Args)]
+pub(crate) struct RestArgs {
+    #[arg(hide = true, value_name = "REST")]
+    pub(crate) rest: Vec<OsString>,
+}
+
+impl RestArgs {
+    /// Says that they are ignored, as cryptsetup ignores them.
+    pub(crate) fn complain(&self) {
+        for operand in &self.rest {
+            complain(&format!(
+                "{}: ignored: one operand too many",
+                operand.display()
+            ));
+        }
+    }
+}
 
 /// `encrypt`
 #[derive(Debug, Args)]
@@ -18,7 +37,8 @@ pub(crate) struct EncryptArgs {
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
 
-    /// The volume to make; it appears complete or not at all
+    /// The volume to make; it appears complete or not at all, for its owner alone unless it replaces
+    /// a file or its header lies elsewhere
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
 
@@ -133,6 +153,9 @@ pub(crate) struct LuksFormatArgs {
 
     #[command(flatten)]
     pub(crate) format: FormatArgs,
+
+    #[command(flatten)]
+    pub(crate) rest: RestArgs,
 }
 
 const LUKS_DUMP_EXAMPLES: &str = "\
@@ -159,7 +182,8 @@ The object that --json prints:
                      cipher, cipher_key_bits, af_hash, af_stripes, pbkdf: type with hash, iterations, or
                      with time_cost, memory_kib, threads
   tokens             list of: id, type, keyslots
-  digests            list of: id, type, hash, iterations, keyslots, segments";
+  digests            list of: id, type, hash, iterations, keyslots, segments
+A keyslot or digest that makes no sense has, instead of its costs, unusable: a text that says why.";
 
 /// `luksDump`
 #[derive(Debug, Args)]
@@ -176,12 +200,13 @@ pub(crate) struct LuksDumpArgs {
     #[arg(long, conflicts_with_all = ["dump_volume_key", "unbound"])]
     pub(crate) dump_json_metadata: bool,
 
-    /// Print the volume key, or write it to --volume-key-file
+    /// Print the volume key, or write it to --volume-key-file; every keyslot of it is tried, whatever
+    /// --key-slot says
     #[arg(long, alias = "dump-master-key")]
     pub(crate) dump_volume_key: bool,
 
     /// Print the key of --key-slot, which belongs to no segment
-    #[arg(long, requires = "key_slot", conflicts_with = "dump_volume_key")]
+    #[arg(long, requires = "key_slot")]
     pub(crate) unbound: bool,
 
     /// Write the key to this new file instead of printing it
@@ -190,6 +215,9 @@ pub(crate) struct LuksDumpArgs {
 
     #[command(flatten)]
     pub(crate) unlock: UnlockArgs,
+
+    #[command(flatten)]
+    pub(crate) rest: RestArgs,
 }
 
 /// `isLuks`
@@ -204,6 +232,9 @@ pub(crate) struct IsLuksArgs {
     /// The header lies in this file
     #[arg(long, value_name = "FILE")]
     pub(crate) header: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) rest: RestArgs,
 }
 
 /// `luksUUID`
@@ -218,6 +249,9 @@ pub(crate) struct LuksUuidArgs {
     /// The header lies in this file
     #[arg(long, value_name = "FILE")]
     pub(crate) header: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) rest: RestArgs,
 }
 
 /// `open`
@@ -242,6 +276,12 @@ pub(crate) struct OpenArgs {
 
     #[command(flatten)]
     pub(crate) opening: OpeningArgs,
+
+    #[command(flatten)]
+    activation: ActivationArgs,
+
+    #[command(flatten)]
+    pub(crate) rest: RestArgs,
 }
 
 /// `completions`

@@ -6,7 +6,7 @@
 use lucarne::luks2::{Header, Kdf, Keyslot, Metadata, Segment, SegmentSize};
 use serde_json::{Value, json};
 
-use super::{is_bound, priority_word, text::argon2_word};
+use super::{digest_id, is_bound, priority_word, text::argon2_word};
 
 /// The header as a JSON value.
 pub(crate) fn header_json(header: &Header) -> Value {
@@ -43,7 +43,15 @@ pub(crate) fn header_json(header: &Header) -> Value {
                 "keyslots": digest.keyslots,
                 "segments": digest.segments,
             })
-        })),
+        }).chain(metadata.unusable_digests().iter().map(|(id, digest)| {
+            json!({
+                "id": id,
+                "type": digest.kind,
+                "keyslots": digest.keyslots,
+                "segments": digest.segments,
+                "unusable": digest.defect.to_string(),
+            })
+        }))),
     })
 }
 
@@ -79,10 +87,13 @@ fn keyslot_json(metadata: &Metadata, id: u32, keyslot: &Keyslot) -> Value {
         "key_bits": u64::from(keyslot.key_size()) * 8,
         "priority": priority_word(keyslot.priority()),
         "bound": is_bound(metadata, id),
-        "digest": metadata.digest_of_keyslot(id).map(|(digest, _)| digest),
+        "digest": digest_id(metadata, id),
         "area_offset_bytes": area.start,
         "area_size_bytes": area.end.saturating_sub(area.start),
     });
+    if let Keyslot::Unusable(unusable) = keyslot {
+        value["unusable"] = json!(unusable.defect.to_string());
+    }
     if let Keyslot::Luks2(luks2) = keyslot {
         value["cipher"] = json!(luks2.area.encryption);
         value["cipher_key_bits"] = json!(u64::from(luks2.area.key_size) * 8);

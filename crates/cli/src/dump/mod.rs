@@ -48,16 +48,23 @@ fn printable(text: &str) -> Cow<'_, str> {
 
 /// Whether the keyslot's key decrypts a segment that is in use, not just kept for a re-encryption.
 fn is_bound(metadata: &Metadata, keyslot: u32) -> bool {
-    metadata
-        .digest_of_keyslot(keyslot)
-        .is_some_and(|(_, digest)| {
-            digest.segments.iter().any(|id| {
-                metadata
-                    .segments()
-                    .get(id)
-                    .is_some_and(|segment| !segment.is_backup())
-            })
+    let mut digests = metadata.digest_links();
+    let digest = digests.find(|digest| digest.keyslots.contains(&keyslot));
+    digest.is_some_and(|digest| {
+        digest.segments.iter().any(|id| {
+            metadata
+                .segments()
+                .get(id)
+                .is_some_and(|segment| !segment.is_backup())
         })
+    })
+}
+
+/// The number of the digest that the keyslot belongs to.
+fn digest_id(metadata: &Metadata, keyslot: u32) -> Option<u32> {
+    let mut digests = metadata.digest_links();
+    let digest = digests.find(|digest| digest.keyslots.contains(&keyslot))?;
+    Some(digest.id)
 }
 
 fn priority_word(priority: Priority) -> &'static str {

@@ -1,6 +1,7 @@
 //! `luksDump` in cryptsetup's words, so that scripts parse either.
 
-use std::fmt::{self, Write};
+use std::fmt::{self, Display, Write};
+use std::ops::Range;
 
 use lucarne::luks2::{
     Argon2Variant, Digest, Header, Kdf, Keyslot, Luks2Keyslot, Metadata, ReencryptDirection,
@@ -8,7 +9,7 @@ use lucarne::luks2::{
 };
 use serde_json::Value;
 
-use super::{hex_lines, is_bound, printable, priority_word};
+use super::{digest_id, hex_lines, is_bound, printable, priority_word};
 
 const NEXT_HEX_LINE: &str = "\n\t            ";
 
@@ -49,8 +50,15 @@ fn write_header(out: &mut String, header: &Header) -> fmt::Result {
         write_token(out, *id, token)?;
     }
     writeln!(out, "Digests:")?;
-    for (id, digest) in metadata.digests() {
-        write_digest(out, *id, digest)?;
+    let mut ids: Vec<_> = metadata.digest_links().map(|digest| digest.id).collect();
+    ids.sort_unstable();
+    for id in ids {
+        if let Some(digest) = metadata.digests().get(&id) {
+            write_digest(out, id, digest)?;
+        } else if let Some(unusable) = metadata.unusable_digests().get(&id) {
+            writeln!(out, "  {id}: {}", printable(&unusable.kind))?;
+            write_defect(out, &unusable.defect)?;
+        }
     }
     Ok(())
 }
@@ -149,9 +157,13 @@ fn write_keyslot(out: &mut String, metadata: &Metadata, id: u32, keyslot: &Keysl
     match keyslot {
         Keyslot::Luks2(luks2) => write_luks2(out, luks2)?,
         Keyslot::Reencrypt(reencrypt) => write_reencrypt(out, reencrypt)?,
+        Keyslot::Unusable(unusable) => {
+            write_defect(out, &unusable.defect)?;
+            write_area(out, &unusable.area)?;
+        }
         _ => {}
     }
-    if let Some((digest, _)) = metadata.digest_of_keyslot(id) {
+    if let Some(digest) = digest_id(metadata, id) {
         writeln!(out, "\tDigest ID:  {digest}")?;
     }
     Ok(())
@@ -239,13 +251,21 @@ fn write_reencrypt(out: &mut String, keyslot: &ReencryptKeyslot) -> fmt::Result 
         // Without a space, as cryptsetup prints it.
         writeln!(out, "\tShift size: {shift_size}[bytes]")?;
     }
-    let area = &keyslot.area;
+    write_area(out, &keyslot.area)
+}
+
+fn write_area(out: &mut String, area: &Range<u64>) -> fmt::Result {
     writeln!(out, "\tArea offset:{} [bytes]", area.start)?;
     writeln!(
         out,
         "\tArea length:{} [bytes]",
         area.end.saturating_sub(area.start)
     )
+}
+
+/// Why a keyslot or digest opens nothing. cryptsetup prints its members whatever they say.
+fn write_defect(out: &mut String, defect: &impl Display) -> fmt::Result {
+    writeln!(out, "\tUnusable:   {}", printable(&defect.to_string()))
 }
 
 fn write_token(out: &mut String, id: u32, token: &Token) -> fmt::Result {

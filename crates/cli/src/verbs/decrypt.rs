@@ -33,7 +33,12 @@ pub(crate) fn run(args: &DecryptArgs, common: &CommonArgs, report: &Report) -> a
     let unlocking = Unlocking::new(&args.input, &args.opening, StdinRole::Free);
     let volume = unlocking.volume(&opened, report)?;
 
-    let _graceful = Graceful::begin()?;
+    // To standard output nothing is left behind, and a reader that stalls must not keep a signal
+    // waiting: there it kills, as by default.
+    let _graceful = match streamed {
+        true => None,
+        false => Some(Graceful::begin()?),
+    };
     let output = match replace {
         Some(replace) => {
             let output =

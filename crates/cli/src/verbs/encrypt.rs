@@ -1,5 +1,7 @@
 //! `encrypt IN OUT`
 
+use std::os::unix::fs::FileExt;
+
 use anyhow::Context;
 use lucarne::{Access, Control, EncryptOptions, FileStorage, Output, Parallelism, Source, Storage};
 
@@ -12,7 +14,7 @@ use crate::{
     progress::{Lines, Watcher},
     report::Report,
     signals::Graceful,
-    stdin::InterruptibleStdin,
+    stream::Interruptible,
 };
 
 pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
@@ -23,8 +25,9 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
         .into());
     }
     let streamed = args.input.as_os_str() == "-";
+    let no_holes = || Failure::parameters("--sparse: a stream has no holes to keep");
     if streamed && args.sparse {
-        return Err(Failure::parameters("--sparse: a stream has no holes to keep").into());
+        return Err(no_holes().into());
     }
     let options = EncryptOptions {
         format: format_options::translate(&args.format)?,
@@ -47,6 +50,13 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
         if let Some(header) = &args.format.header {
             device::refuse_same_file(input, header)?;
         }
+    }
+    let tells_no_length = match &input {
+        Some(input) => tells_no_length(input).with_context(|| shown(&args.input))?,
+        None => false,
+    };
+    if tells_no_length && args.sparse {
+        return Err(no_holes().into());
     }
     if let Some(header) = &args.format.header {
         device::refuse_same_place(header, &args.output)?;
@@ -75,12 +85,17 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
     }
 
     let _graceful = Graceful::begin()?;
-    let output = Output::create(&args.output, replace).with_context(|| shown(&args.output))?;
+    let output = match header {
+        // Ciphertext alone.
+        Some(_) => Output::create(&args.output, replace),
+        None => Output::create_private(&args.output, replace),
+    }
+    .with_context(|| shown(&args.output))?;
     refuse_itself(&output, input.as_ref())?;
     let header = match header {
         Some((path, replace)) => Some((
             path,
-            Output::create(path, replace).with_context(|| shown(path))?,
+            Output::create_private(path, replace).with_context(|| shown(path))?,
         )),
         None => None,
     };
@@ -93,10 +108,12 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
     );
     watcher
         .watch(&control, || {
-            let mut stdin = InterruptibleStdin;
-            let source = match &input {
-                Some(storage) => Source::Storage(storage),
-                None => Source::Stream(&mut stdin),
+            let mut stdin = Interruptible::stdin();
+            let mut file = input.as_ref().map(|input| Interruptible(input.file()));
+            let source = match (&input, &mut file) {
+                (Some(storage), _) if !tells_no_length => Source::Storage(storage),
+                (_, Some(file)) => Source::Stream(file),
+                (_, None) => Source::Stream(&mut stdin),
             };
             lucarne::encrypt(
                 source,
@@ -117,6 +134,12 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
     output.finish().with_context(|| shown(&args.output))?;
     report.say(&format!("Key slot {} created.", options.format.keyslot));
     Ok(())
+}
+
+/// Whether a file says that it is empty and is not: the kernel's own files (`/proc`) are made while they
+/// are read, to their end, like streams.
+fn tells_no_length(input: &FileStorage) -> anyhow::Result<bool> {
+    Ok(input.len()? == 0 && input.file().read_at(&mut [0], 0)? != 0)
 }
 
 fn refuse_itself(output: &Output, input: Option<&FileStorage>) -> anyhow::Result<()> {

@@ -34,6 +34,10 @@ pub(super) fn translate(args: &FormatArgs) -> anyhow::Result<FormatOptions> {
         options.hash = parse("--hash", hash)?;
     }
     if let Some(uuid) = &args.uuid {
+        // Other spellings of one (without hyphens, in braces) are none to cryptsetup.
+        if uuid.len() != 36 {
+            return Err(refused("--uuid", "a UUID is 32 hexadecimal digits and 4 hyphens").into());
+        }
         options.uuid = Some(parse("--uuid", uuid)?);
     }
     options.label = args.label.clone().unwrap_or_default();
@@ -70,7 +74,8 @@ fn translate_kdf(args: &FormatArgs, options: &mut FormatOptions) -> anyhow::Resu
     if let Some(lanes) = chosen(args.pbkdf_parallel) {
         kdf.max_lanes = lanes;
     }
-    kdf.iterations = chosen(args.pbkdf_force_iterations);
+    // 0 is a number like any other here, and too small.
+    kdf.iterations = args.pbkdf_force_iterations;
     Ok(())
 }
 

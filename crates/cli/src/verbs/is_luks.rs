@@ -11,6 +11,14 @@ use crate::{
 };
 
 pub(crate) fn run(args: &IsLuksArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
+    if let Some(operand) = args.rest.rest.first() {
+        // cryptsetup's code for it.
+        return Err(Failure::Device(format!(
+            "{}: one operand too many: isLuks takes one",
+            operand.display()
+        ))
+        .into());
+    }
     let path = args.header.as_deref().unwrap_or(&args.device);
     let storage = device::open(path, Access::ReadOnly)?;
     let found = match lucarne::read_header(&storage) {

@@ -18,17 +18,15 @@ use crate::{
 };
 
 pub(crate) fn run(args: &LuksDumpArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
+    args.rest.complain();
     let path = args.unlock.header.as_deref().unwrap_or(&args.device);
     let storage = device::open(path, Access::ReadOnly)?;
     let header = read_header(path, &storage)?;
-    let key = |allow_unbound| {
-        let unlocking = Unlocking {
-            device: &args.device,
-            args: &args.unlock,
-            volume_key_file: None,
-            stdin: StdinRole::Free,
-        };
-        unlocking.key(&header, &storage, allow_unbound, report)
+    let unlocking = Unlocking {
+        device: &args.device,
+        args: &args.unlock,
+        volume_key_file: None,
+        stdin: StdinRole::Free,
     };
     if args.dump_volume_key {
         confirm_secret(
@@ -37,7 +35,8 @@ pub(crate) fn run(args: &LuksDumpArgs, common: &CommonArgs, report: &Report) -> 
              that allows access to encrypted partition without a passphrase.\n\
              This dump should be stored encrypted in a safe place.",
         )?;
-        let unlocked = key(false)?;
+        // As in cryptsetup, --key-slot chooses nothing here: an unbound keyslot has no volume key.
+        let unlocked = unlocking.key(&header, &storage, None, false, report)?;
         print_volume_key(args, path, &header, &unlocked.volume_key)
     } else if let (true, Some(keyslot)) = (args.unbound, args.unlock.key_slot) {
         if is_bound(&header, keyslot) {
@@ -51,7 +50,7 @@ pub(crate) fn run(args: &LuksDumpArgs, common: &CommonArgs, report: &Report) -> 
             "The header dump with unbound key is sensitive information.\n\
              This dump should be stored encrypted in a safe place.",
         )?;
-        let unlocked = key(true)?;
+        let unlocked = unlocking.key(&header, &storage, Some(keyslot), true, report)?;
         let file = stored(args, &unlocked.volume_key)?;
         let text = dump::unbound_key_text(path, &header, keyslot, &unlocked.volume_key, file);
         Ok(report::print(&text)?)
@@ -73,10 +72,10 @@ fn confirm_secret(batch_mode: bool, warning: &str) -> anyhow::Result<()> {
 }
 
 fn is_bound(header: &Header, keyslot: u32) -> bool {
-    header
-        .metadata()
-        .digest_of_keyslot(keyslot)
-        .is_none_or(|(_, digest)| !digest.segments.is_empty())
+    let mut digests = header.metadata().digest_links();
+    digests
+        .find(|digest| digest.keyslots.contains(&keyslot))
+        .is_none_or(|digest| !digest.segments.is_empty())
 }
 
 fn print_volume_key(

@@ -7,7 +7,7 @@ use super::format_options;
 use crate::{
     args::{CommonArgs, KeyFileArgs, LuksFormatArgs},
     confirm, device,
-    exit::shown,
+    exit::{Failure, shown},
     passphrase::{Source, StdinRole},
     report::{Report, complain},
     signals::Graceful,
@@ -18,13 +18,14 @@ pub(crate) fn run(
     common: &CommonArgs,
     report: &Report,
 ) -> anyhow::Result<()> {
+    args.rest.complain();
     let options = format_options::translate(&args.format)?;
     let key = with_positional_key_file(args);
     let header = args.format.header.as_deref();
     let overwritten = header.unwrap_or(&args.device);
     let device = match header {
         Some(_) => device::open(&args.device, Access::ReadOnly)?,
-        None => device::open_exclusively(&args.device)?,
+        None => device::open_exclusively(&args.device, common.disable_locks)?,
     };
     let is_new = header.is_some_and(|header| !header.exists());
     if !is_new {
@@ -45,12 +46,17 @@ pub(crate) fn run(
         None => make(&device, None)?,
         Some(header) if is_new => {
             let _graceful = Graceful::begin()?;
-            let output = Output::create(header, Replace::Never).with_context(|| shown(header))?;
+            // cryptsetup's code for a header that cannot be made is that of wrong parameters.
+            let output = Output::create_private(header, Replace::Never)
+                .map_err(|error| Failure::Parameters(format!("{}: {error}", shown(header))))?;
             let formatted = make(output.storage(), Some(&device))?;
             output.finish().with_context(|| shown(header))?;
             formatted
         }
-        Some(header) => make(&device::open_exclusively(header)?, Some(&device))?,
+        Some(header) => make(
+            &device::open_exclusively(header, common.disable_locks)?,
+            Some(&device),
+        )?,
     };
     if formatted.volume_len == 0 {
         complain(&format!(

@@ -14,6 +14,7 @@ pub(crate) fn run(args: &OpenArgs, report: &Report) -> anyhow::Result<()> {
         )
         .into());
     }
+    args.rest.complain();
     let opened = Opened::open(
         &args.device,
         args.opening.unlock.header.as_deref(),
@@ -21,6 +22,7 @@ pub(crate) fn run(args: &OpenArgs, report: &Report) -> anyhow::Result<()> {
     )?;
     let unlocking = Unlocking::new(&args.device, &args.opening, StdinRole::Free);
     let header = unlocking.read_header(opened.header())?;
-    unlocking.key(&header, opened.header(), args.unbound, report)?;
+    let keyslot = args.opening.unlock.key_slot;
+    unlocking.key(&header, opened.header(), keyslot, args.unbound, report)?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::{
     passphrase::StdinRole,
     report::Report,
     signals::Graceful,
-    stdin::InterruptibleStdin,
+    stream::Interruptible,
     unlock::Unlocking,
 };
 
@@ -32,17 +32,14 @@ pub(crate) fn run(args: &WriteArgs, report: &Report) -> anyhow::Result<()> {
             args.offset
         ))
     };
-    // A file's length is known, so that one that does not fit changes nothing.
-    let known_len = rustix::fs::fstat(rustix::stdio::stdin())
-        .ok()
-        .filter(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file())
-        .map(|stat| u64::try_from(stat.st_size).unwrap_or(0));
-    let end = args.offset.saturating_add(known_len.unwrap_or(0));
+    let end = args
+        .offset
+        .saturating_add(known_len_of_stdin().unwrap_or(0));
     if args.offset > volume.len() || end > volume.len() {
         return Err(too_long(volume.len()).into());
     }
     let _graceful = Graceful::begin()?;
-    let mut stdin = InterruptibleStdin;
+    let mut stdin = Interruptible::stdin();
     let mut piece = vec![0; PIECE_LEN];
     let mut offset = args.offset;
     loop {
@@ -68,4 +65,17 @@ pub(crate) fn run(args: &WriteArgs, report: &Report) -> anyhow::Result<()> {
         }
     }
     volume.flush().with_context(|| shown(&args.image))
+}
+
+/// How much is left of a file on standard input, so that one that does not fit changes nothing; `None`
+/// for a pipe.
+fn known_len_of_stdin() -> Option<u64> {
+    let stdin = rustix::stdio::stdin();
+    let stat = rustix::fs::fstat(stdin).ok()?;
+    if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
+        return None;
+    }
+    // Whoever had it before may have read a part of it.
+    let position = rustix::fs::tell(stdin).ok()?;
+    Some(u64::try_from(stat.st_size).ok()?.saturating_sub(position))
 }

@@ -359,6 +359,165 @@ fn progress_is_told_to_programs() {
 }
 
 #[test]
+fn a_full_standard_output_is_a_failure() {
+    let scratch = with_volume(b"no newline at the end");
+    for line in [
+        "decrypt -d key volume -",
+        "read -d key volume",
+        "read -d key --length 3 volume",
+        "luksDump volume",
+        "luksDump --json volume",
+        "luksDump --dump-json-metadata volume",
+        "luksDump -q --dump-volume-key -d key volume",
+        "luksUUID volume",
+        "completions bash",
+        "man",
+        "--help",
+        "--version",
+    ] {
+        let full = fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = command(&scratch, line)
+            .stdin(Stdio::null())
+            .stdout(full)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{line}: {stderr}");
+        assert!(
+            stderr.ends_with("No space left on device\n"),
+            "{line}: {stderr}"
+        );
+    }
+}
+
+#[test]
+fn a_file_on_standard_input_counts_from_its_position() {
+    let scratch = with_volume(&[b'-'; 4096]);
+    let before = read(&scratch.path("volume"));
+    let write = |skipped: u64, offset: u64| {
+        use std::io::{Seek, SeekFrom};
+        let path = scratch.file("data", &[vec![b'a'; 4096], vec![b'b'; 96]].concat());
+        let mut data = fs::File::open(path).unwrap();
+        data.seek(SeekFrom::Start(skipped)).unwrap();
+        let line = format!("write --key-file key --offset {offset} volume");
+        let output = command(&scratch, &line).stdin(data).output().unwrap();
+        output.status.code().unwrap()
+    };
+    // The 96 bytes that are left fit, all 4192 would not.
+    assert_eq!(write(4096, 4000), 0);
+    let plaintext = lucarne(&scratch, "decrypt -d key volume -", b"").stdout;
+    assert_eq!(plaintext, [vec![b'-'; 4000], vec![b'b'; 96]].concat());
+    // Past its end nothing is left.
+    assert_eq!(write(1 << 20, 4096), 0);
+    // One byte too many changes nothing at all.
+    scratch.file("volume", &before);
+    assert_eq!(write(4096, 4001), 1);
+    assert_eq!(read(&scratch.path("volume")), before);
+}
+
+#[test]
+fn a_file_that_hides_its_length_is_read_to_its_end() {
+    const HIDING: &str = "/proc/filesystems";
+    let scratch = Scratch::new();
+    scratch.file("key", PASSPHRASE.as_bytes());
+    scratch.file("empty", b"");
+    let cheap = CHEAP.join(" ");
+    let expected = read(Path::new(HIDING));
+    assert!(!expected.is_empty() && fs::metadata(HIDING).unwrap().len() == 0);
+    for (input, expected) in [(HIDING, &expected[..]), ("empty", b"")] {
+        let line = format!("encrypt -q -d key {cheap} {input} volume");
+        let outcome = lucarne(&scratch, &line, b"");
+        assert_eq!(code(&outcome), 0, "{}", outcome.stderr);
+        let plaintext = lucarne(&scratch, "decrypt -d key volume -", b"").stdout;
+        assert_eq!(plaintext, expected, "{input}");
+    }
+    let sparse = |input| {
+        let line = format!("encrypt -q -d key {cheap} --sparse {input} volume");
+        code(&lucarne(&scratch, &line, b""))
+    };
+    assert_eq!(sparse(HIDING), 1);
+    assert_eq!(sparse("empty"), 0);
+}
+
+/// The permissions of new and of replaced files.
+#[test]
+fn files_have_the_permissions_that_they_should() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::new();
+    scratch.file("key", PASSPHRASE.as_bytes());
+    scratch.file("plain", b"plain");
+    scratch.zeros("disk", 20 << 20);
+    let cheap = CHEAP.join(" ");
+    let mode = |name: &str| {
+        fs::metadata(scratch.path(name))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    let umask_mode = mode("plain");
+    let set = |name: &str, mode| {
+        fs::set_permissions(scratch.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let make = |line: &str| {
+        let outcome = lucarne(&scratch, line, b"");
+        assert_eq!(code(&outcome), 0, "{line}: {}", outcome.stderr);
+    };
+    // What bears a header is its owner's; ciphertext and plaintext are as the umask says.
+    make(&format!("encrypt -d key {cheap} plain volume"));
+    make(&format!(
+        "encrypt -d key {cheap} --header header plain bare"
+    ));
+    make(&format!(
+        "luksFormat -q -d key {cheap} --header new-header disk"
+    ));
+    make("decrypt -d key volume again");
+    for (name, expected) in [
+        ("volume", 0o600),
+        ("header", 0o600),
+        ("new-header", 0o600),
+        ("bare", umask_mode),
+        ("again", umask_mode),
+    ] {
+        assert_eq!(mode(name), expected, "{name}");
+    }
+    // What is replaced stays as open or closed as it was.
+    for kept in [0o600, 0o640, 0o444, 0o666] {
+        for name in ["volume", "header", "bare", "again"] {
+            set(name, kept);
+        }
+        make(&format!(
+            "encrypt -q -d key {cheap} --header header plain bare"
+        ));
+        make(&format!("encrypt -q -d key {cheap} plain volume"));
+        make("decrypt -q -d key volume again");
+        for name in ["volume", "header", "bare", "again"] {
+            assert_eq!(mode(name), kept, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_name_may_be_as_long_as_names_can_be() {
+    let scratch = with_volume(b"bytes");
+    let longest = "n".repeat(255);
+    for line in ["decrypt -d key volume", "decrypt -q -d key volume"] {
+        let outcome = lucarne(&scratch, &format!("{line} {longest}"), b"");
+        assert_eq!(code(&outcome), 0, "{}", outcome.stderr);
+    }
+    let outcome = lucarne(&scratch, &format!("decrypt -d key volume {longest}n"), b"");
+    assert_eq!(code(&outcome), 4, "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("File name too long"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_crash() {
     let scratch = with_volume(&vec![1; 5 << 20]);
     for line in [
@@ -478,6 +637,50 @@ fn debug_messages_hold_no_secret() {
     );
     assert_eq!(code(&outcome), 2);
     assert!(!outcome.stderr.contains("incorrect horse"));
+}
+
+#[test]
+fn debug_messages_tell_what_is_done() {
+    let scratch = with_volume(b"bytes");
+    for (line, told) in [
+        ("luksDump", &["header read"][..]),
+        (
+            "open --test-passphrase -d key",
+            &["header read", "trying a keyslot keyslot=0"],
+        ),
+        (
+            "decrypt -d key",
+            &["trying a keyslot", "the data can be read"],
+        ),
+    ] {
+        let out = if line.starts_with("decrypt") {
+            " -"
+        } else {
+            ""
+        };
+        let quiet = lucarne(&scratch, &format!("{line} volume{out}"), b"");
+        let loud = lucarne(&scratch, &format!("{line} --debug volume{out}"), b"");
+        assert_eq!((code(&quiet), code(&loud)), (0, 0), "{}", loud.stderr);
+        assert_eq!(quiet.stderr, "");
+        for told in told {
+            assert!(loud.stderr.contains(told), "{line}: {}", loud.stderr);
+        }
+        // Debugging is verbose too, beside data on standard error.
+        let all = loud.text() + &loud.stderr;
+        assert!(all.contains("Command successful."), "{line}: {all}");
+    }
+    let line = format!("encrypt -q --debug -d key {} plain again", CHEAP.join(" "));
+    let outcome = lucarne(&scratch, &line, b"");
+    assert!(
+        outcome.stderr.contains("making a header"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(
+        outcome.text().contains("Key slot 0 created."),
+        "{}",
+        outcome.text()
+    );
 }
 
 fn read(path: &Path) -> Vec<u8> {

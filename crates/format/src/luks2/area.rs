@@ -41,7 +41,8 @@ impl Area {
         split_len_bytes(key_size).next_multiple_of(AREA_ALIGNMENT_BYTES)
     }
 
-    pub(super) fn parse(area: &Object<'_>) -> Result<Self, CorruptKind> {
+    /// What every reader needs of it: members of the right types.
+    pub(super) fn check_shape(area: &Object<'_>) -> Result<(), CorruptKind> {
         let kind = area.string("type")?;
         if kind != "raw" {
             return Err(CorruptKind::Value {
@@ -50,6 +51,12 @@ impl Area {
                 expected: "\"raw\"",
             });
         }
+        area.string("encryption")?;
+        area.check_integer("key_size")
+    }
+
+    /// After [`Self::check_shape`].
+    pub(super) fn parse(area: &Object<'_>) -> Result<Self, CorruptKind> {
         let range = parse_range(area)?;
         let size = range.end.saturating_sub(range.start);
         for (name, value) in [("offset", range.start), ("size", size)] {

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use base64ct::{Base64, Encoding as _};
 use serde_json::{Map, Value, json};
 
+use super::UnusableDigest;
 use super::member::Object;
 use crate::Error;
-use crate::error::{Quoted, UnsupportedKind};
+use crate::error::{CorruptKind, Quoted, UnsupportedKind};
 
 /// The length of every salt in LUKS2.
 pub const SALT_LEN_BYTES: usize = 32;
@@ -33,10 +34,26 @@ pub struct Digest {
 }
 
 impl Digest {
-    pub(super) fn parse(digest: &Object<'_>) -> Result<Self, Error> {
+    /// An error only for what cryptsetup refuses the header for.
+    pub(super) fn parse(digest: &Object<'_>) -> Result<Result<Self, UnusableDigest>, CorruptKind> {
         let kind = digest.string("type")?;
         let keyslots = digest.ids("keyslots")?;
         let segments = digest.ids("segments")?;
+        let parsed = Self::parse_members(digest, kind, keyslots.clone(), segments.clone());
+        Ok(parsed.map_err(|defect| UnusableDigest {
+            kind: kind.to_owned(),
+            keyslots,
+            segments,
+            defect,
+        }))
+    }
+
+    fn parse_members(
+        digest: &Object<'_>,
+        kind: &str,
+        keyslots: BTreeSet<u32>,
+        segments: BTreeSet<u32>,
+    ) -> Result<Self, Error> {
         if kind != "pbkdf2" {
             return Err(UnsupportedKind::DigestType {
                 path: digest.own_path(),

@@ -92,6 +92,7 @@ impl Header {
         let mut draft = Draft::empty(fields, json_size, keyslots_area);
         fill(&mut draft)?;
         let (fields, metadata) = draft.finish()?;
+        refuse_new_defects(&[], &metadata)?;
         Ok(Self {
             fields,
             salts: [None; 2],
@@ -103,7 +104,8 @@ impl Header {
     ///
     /// The draft may be invalid while `change` works on it and is checked as a whole at the end.
     /// Digests that are assigned to nothing are dropped, and so are members that a change of a KDF's
-    /// type left behind; all other members stay, known or not.
+    /// type left behind; all other members stay, known or not. Keyslots and digests that were unusable
+    /// may stay so; none may become so.
     ///
     /// # Errors
     ///
@@ -130,6 +132,8 @@ impl Header {
         let mut draft = Draft::from_header(self.fields.clone(), &self.metadata);
         change(&mut draft)?;
         let (fields, metadata) = draft.finish()?;
+        let known: Vec<_> = self.metadata.defects().collect();
+        refuse_new_defects(&known, &metadata)?;
         Ok(Self {
             fields: BinaryFields { seqid, ..fields },
             salts: self.salts,
@@ -222,5 +226,14 @@ impl Header {
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+}
+
+/// What is loaded may hold unusable parts; what is made may not get more of them.
+fn refuse_new_defects(known: &[&Error], metadata: &Metadata) -> Result<(), Error> {
+    match metadata.defects().find(|defect| !known.contains(defect)) {
+        Some(Error::Corrupt(corrupt)) => Err(RefusedKind::Invalid(corrupt.clone()).into()),
+        Some(other) => Err(other.clone()),
+        None => Ok(()),
     }
 }

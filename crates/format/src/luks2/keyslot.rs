@@ -5,11 +5,11 @@ use std::ops::Range;
 use base64ct::{Base64, Encoding as _};
 use serde_json::{Map, Value, json};
 
-use super::Area;
-use super::area::{STRIPES, parse_range};
+use super::area::{STRIPES, parse_range, split_len_bytes};
 use super::digest::SALT_LEN_BYTES;
 use super::member::Object;
 use super::reencrypt::ReencryptKeyslot;
+use super::{Area, UnusableKeyslot};
 use crate::error::{CorruptKind, Quoted};
 
 /// A keyslot: one way to the key that a digest recognises.
@@ -20,6 +20,8 @@ pub enum Keyslot {
     Luks2(Luks2Keyslot),
     /// Type `reencrypt`: holds the journal of a re-encryption, opens nothing.
     Reencrypt(ReencryptKeyslot),
+    /// Type `luks2`, with members that make no sense: survives, opens nothing.
+    Unusable(UnusableKeyslot),
     /// A type we do not know: survives, opens nothing.
     Unknown(UnknownKeyslot),
 }
@@ -120,7 +122,7 @@ impl Keyslot {
     #[must_use]
     pub fn kind(&self) -> &str {
         match self {
-            Self::Luks2(_) => "luks2",
+            Self::Luks2(_) | Self::Unusable(_) => "luks2",
             Self::Reencrypt(_) => "reencrypt",
             Self::Unknown(unknown) => &unknown.kind,
         }
@@ -134,6 +136,7 @@ impl Keyslot {
                 luks2.area.offset..luks2.area.offset.saturating_add(luks2.area.size)
             }
             Self::Reencrypt(reencrypt) => reencrypt.area.clone(),
+            Self::Unusable(unusable) => unusable.area.clone(),
             Self::Unknown(unknown) => unknown.area.clone(),
         }
     }
@@ -144,6 +147,7 @@ impl Keyslot {
         match self {
             Self::Luks2(luks2) => luks2.key_size,
             Self::Reencrypt(reencrypt) => reencrypt.key_size,
+            Self::Unusable(unusable) => unusable.key_size,
             Self::Unknown(unknown) => unknown.key_size,
         }
     }
@@ -154,24 +158,33 @@ impl Keyslot {
         match self {
             Self::Luks2(luks2) => luks2.priority,
             Self::Reencrypt(reencrypt) => reencrypt.priority,
+            Self::Unusable(unusable) => unusable.priority,
             Self::Unknown(unknown) => unknown.priority,
         }
     }
 
-    pub(super) fn parse(keyslot: &Object<'_>) -> Result<Self, CorruptKind> {
+    /// An error only for what cryptsetup refuses the header for.
+    pub(super) fn parse(id: u32, keyslot: &Object<'_>) -> Result<Self, CorruptKind> {
         let kind = keyslot.string("type")?;
         let key_size = keyslot.u32("key_size")?;
-        let priority = Priority::parse(keyslot)?;
+        // cryptsetup looks for 1 and 2, and tries one that says something else only if it is named.
+        let priority = Priority::parse(keyslot).unwrap_or(Priority::Ignore);
         let area = keyslot.object("area")?;
         area.string("type")?;
         match kind {
-            "luks2" => Ok(Self::Luks2(Luks2Keyslot {
-                key_size: keyslot.positive_u32("key_size")?,
-                priority,
-                af: AntiForensic::parse(&keyslot.object("af")?)?,
-                kdf: Kdf::parse(&keyslot.object("kdf")?)?,
-                area: Area::parse(&area)?,
-            })),
+            "luks2" => {
+                Luks2Keyslot::check_shape(keyslot, &area)?;
+                let range = parse_range(&area)?;
+                Ok(match Luks2Keyslot::parse(id, keyslot, &area) {
+                    Ok(luks2) => Self::Luks2(luks2),
+                    Err(defect) => Self::Unusable(UnusableKeyslot {
+                        key_size,
+                        priority,
+                        area: range,
+                        defect: defect.into(),
+                    }),
+                })
+            }
             "reencrypt" => Ok(Self::Reencrypt(ReencryptKeyslot::parse(
                 keyslot, key_size, priority, &area,
             )?)),
@@ -186,6 +199,47 @@ impl Keyslot {
 }
 
 impl Luks2Keyslot {
+    /// What cryptsetup asks of a keyslot when it loads the header: members of the right types.
+    fn check_shape(keyslot: &Object<'_>, area: &Object<'_>) -> Result<(), CorruptKind> {
+        let kdf = keyslot.object("kdf")?;
+        match kdf.string("type")? {
+            "pbkdf2" => {
+                kdf.string("hash")?;
+                kdf.check_integer("iterations")?;
+                kdf.string("salt")?;
+            }
+            "argon2i" | "argon2id" => {
+                for name in ["time", "memory", "cpus"] {
+                    kdf.check_integer(name)?;
+                }
+                kdf.string("salt")?;
+            }
+            _ => {}
+        }
+        AntiForensic::check_shape(&keyslot.object("af")?)?;
+        Area::check_shape(area)
+    }
+
+    fn parse(id: u32, keyslot: &Object<'_>, area: &Object<'_>) -> Result<Self, CorruptKind> {
+        let luks2 = Self {
+            key_size: keyslot.positive_u32("key_size")?,
+            priority: Priority::parse(keyslot)?,
+            af: AntiForensic::parse(&keyslot.object("af")?)?,
+            kdf: Kdf::parse(&keyslot.object("kdf")?)?,
+            area: Area::parse(area)?,
+        };
+        let needed = split_len_bytes(luks2.key_size);
+        if luks2.area.size < needed {
+            return Err(CorruptKind::AreaTooSmall {
+                id,
+                size: luks2.area.size,
+                key_size: luks2.key_size,
+                needed,
+            });
+        }
+        Ok(luks2)
+    }
+
     pub(super) fn to_json(&self) -> Option<Map<String, Value>> {
         let mut keyslot = Map::new();
         keyslot.insert("type".into(), json!("luks2"));
@@ -230,7 +284,7 @@ impl Priority {
 }
 
 impl AntiForensic {
-    fn parse(af: &Object<'_>) -> Result<Self, CorruptKind> {
+    fn check_shape(af: &Object<'_>) -> Result<(), CorruptKind> {
         let kind = af.string("type")?;
         if kind != "luks1" {
             return Err(CorruptKind::Value {
@@ -239,6 +293,11 @@ impl AntiForensic {
                 expected: "\"luks1\"",
             });
         }
+        af.string("hash")?;
+        af.check_integer("stripes")
+    }
+
+    fn parse(af: &Object<'_>) -> Result<Self, CorruptKind> {
         let stripes = af.u32("stripes")?;
         if stripes != STRIPES {
             return Err(CorruptKind::Value {

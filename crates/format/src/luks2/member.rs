@@ -83,6 +83,14 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// That a member is a JSON integer, whatever its value.
+    pub(super) fn check_integer(&self, name: &str) -> Result<(), CorruptKind> {
+        match self.required(name)? {
+            Value::Number(number) if number.is_i64() || number.is_u64() => Ok(()),
+            other => Err(wrong_type(self.path(name), other, "an integer")),
+        }
+    }
+
     /// A JSON integer of 32 bits.
     pub(super) fn u32(&self, name: &str) -> Result<u32, CorruptKind> {
         let value = self.required(name)?;

@@ -10,7 +10,8 @@ use super::binary_header::BINARY_LEN_BYTES;
 use super::config::Config;
 use super::member::Object;
 use super::{
-    Digest, Keyslot, Luks2Keyslot, Priority, Requirement, Segment, Token, json_area, validate,
+    Digest, Keyslot, Luks2Keyslot, Priority, Requirement, Segment, Token, UnusableDigest,
+    json_area, validate,
 };
 use crate::Error;
 use crate::error::CorruptKind;
@@ -21,9 +22,21 @@ pub struct Metadata {
     json: Map<String, Value>,
     keyslots: BTreeMap<u32, Keyslot>,
     digests: BTreeMap<u32, Digest>,
+    unusable_digests: BTreeMap<u32, UnusableDigest>,
     segments: BTreeMap<u32, Segment>,
     tokens: BTreeMap<u32, Token>,
     config: Config,
+}
+
+/// What a digest belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DigestLinks<'a> {
+    /// Its number.
+    pub id: u32,
+    /// The keyslots whose key it is for.
+    pub keyslots: &'a BTreeSet<u32>,
+    /// The segments which that key decrypts; none for an unbound keyslot.
+    pub segments: &'a BTreeSet<u32>,
 }
 
 impl Metadata {
@@ -31,7 +44,7 @@ impl Metadata {
     ///
     /// # Errors
     ///
-    /// `Corrupt` names the member, its value and the limit; `Unsupported` a digest's type.
+    /// `Corrupt` names the member, its value and the limit.
     pub fn from_json_area(area: &[u8]) -> Result<Self, Error> {
         let json = json_area::parse(area)?;
         let json_size = u64::try_from(area.len()).unwrap_or(u64::MAX);
@@ -41,15 +54,19 @@ impl Metadata {
     pub(super) fn from_json(json: Map<String, Value>, json_size: u64) -> Result<Self, Error> {
         let root = Object::root(&json);
         let mut digests = BTreeMap::new();
-        for entry in root.object("digests")?.numbered() {
-            let (id, digest) = entry?;
-            digests.insert(id, Digest::parse(&digest)?);
+        let mut unusable_digests = BTreeMap::new();
+        for (id, digest) in numbered(&root, "digests", |_, digest| Digest::parse(digest))? {
+            match digest {
+                Ok(digest) => drop(digests.insert(id, digest)),
+                Err(unusable) => drop(unusable_digests.insert(id, unusable)),
+            }
         }
         let metadata = Self {
             keyslots: numbered(&root, "keyslots", Keyslot::parse)?,
             digests,
-            segments: numbered(&root, "segments", Segment::parse)?,
-            tokens: numbered(&root, "tokens", Token::parse)?,
+            unusable_digests,
+            segments: numbered(&root, "segments", |_, segment| Segment::parse(segment))?,
+            tokens: numbered(&root, "tokens", |_, token| Token::parse(token))?,
             config: Config::parse(&root.object("config")?)?,
             json,
         };
@@ -63,10 +80,43 @@ impl Metadata {
         &self.keyslots
     }
 
-    /// The digests by number.
+    /// The digests by number, but for those of [`Self::unusable_digests`].
     #[must_use]
     pub fn digests(&self) -> &BTreeMap<u32, Digest> {
         &self.digests
+    }
+
+    /// The digests that recognise no key, by number, and why.
+    #[must_use]
+    pub fn unusable_digests(&self) -> &BTreeMap<u32, UnusableDigest> {
+        &self.unusable_digests
+    }
+
+    /// Which keyslots and segments each digest names, usable or not.
+    pub fn digest_links(&self) -> impl Iterator<Item = DigestLinks<'_>> {
+        let usable = self.digests.iter().map(|(&id, digest)| DigestLinks {
+            id,
+            keyslots: &digest.keyslots,
+            segments: &digest.segments,
+        });
+        let unusable = self
+            .unusable_digests
+            .iter()
+            .map(|(&id, digest)| DigestLinks {
+                id,
+                keyslots: &digest.keyslots,
+                segments: &digest.segments,
+            });
+        usable.chain(unusable)
+    }
+
+    /// What is wrong with single keyslots and digests, which open nothing for that.
+    pub fn defects(&self) -> impl Iterator<Item = &Error> {
+        let keyslots = self.keyslots.values().filter_map(|keyslot| match keyslot {
+            Keyslot::Unusable(unusable) => Some(&unusable.defect),
+            _ => None,
+        });
+        keyslots.chain(self.unusable_digests.values().map(|digest| &digest.defect))
     }
 
     /// The segments by number, without gaps; backup segments come last. At least one is regular.
@@ -133,7 +183,8 @@ impl Metadata {
         first_gap(self.keyslots_area(), used, len_bytes)
     }
 
-    /// The digest that recognises a keyslot's key. Every `luks2` keyslot has exactly one.
+    /// The digest that recognises a keyslot's key. Every `luks2` keyslot has exactly one; `None` also
+    /// where that one is unusable.
     #[must_use]
     pub fn digest_of_keyslot(&self, keyslot: u32) -> Option<(u32, &Digest)> {
         self.digests
@@ -142,7 +193,8 @@ impl Metadata {
             .map(|(&id, digest)| (id, digest))
     }
 
-    /// The digest that recognises a segment's key. Every `crypt` segment has one.
+    /// The digest that recognises a segment's key. Every `crypt` segment has one; `None` also where
+    /// that one is unusable.
     #[must_use]
     pub fn digest_of_segment(&self, segment: u32) -> Option<(u32, &Digest)> {
         self.digests
@@ -190,13 +242,13 @@ impl Metadata {
 fn numbered<T>(
     root: &Object<'_>,
     name: &str,
-    parse: impl Fn(&Object<'_>) -> Result<T, CorruptKind>,
+    parse: impl Fn(u32, &Object<'_>) -> Result<T, CorruptKind>,
 ) -> Result<BTreeMap<u32, T>, CorruptKind> {
     root.object(name)?
         .numbered()
         .map(|entry| {
             let (id, object) = entry?;
-            Ok((id, parse(&object)?))
+            Ok((id, parse(id, &object)?))
         })
         .collect()
 }

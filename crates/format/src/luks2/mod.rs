@@ -23,6 +23,7 @@ pub mod reencrypt;
 pub mod segment;
 pub mod strictness;
 pub mod token;
+pub mod unusable;
 
 pub use area::Area;
 pub use binary_header::{HEADER_SALT_LEN, HeaderCopy};
@@ -34,7 +35,7 @@ pub use header::{Header, NewHeader};
 pub use keyslot::{
     AntiForensic, Argon2Variant, Kdf, Keyslot, Luks2Keyslot, Priority, UnknownKeyslot,
 };
-pub use metadata::Metadata;
+pub use metadata::{DigestLinks, Metadata};
 pub use reencrypt::{
     ChecksumResilience, ReencryptDirection, ReencryptKeyslot, ReencryptMode, Resilience,
 };
@@ -42,3 +43,4 @@ pub use requirements::Requirement;
 pub use segment::{CryptSegment, Segment, SegmentSize};
 pub use select::{Defect, Repair, Selected};
 pub use token::Token;
+pub use unusable::{UnusableDigest, UnusableKeyslot};

@@ -2,7 +2,8 @@
 //!
 //! A header that cryptsetup refuses to load is refused here too, by the rules of the newest: the parts
 //! of a re-encryption, segments of self-encrypting drives, strings that are empty. These are loaded by
-//! cryptsetup 2.6 to 2.8, in some cases to fail later, and refused here:
+//! cryptsetup 2.6 to 2.8, in some cases to fail later, and refused here with the whole header, but for the
+//! last list:
 //!
 //! # JSON
 //! - a member given twice in one object (cryptsetup takes the last one);
@@ -16,22 +17,10 @@
 //! # Numbers
 //! - numbers of keyslots, tokens, digests and segments above 31, with leading zeros, or empty;
 //! - signs and spaces in `config.json_size` and `config.keyslots_size`;
-//! - negative or more than 32-bit values for `iterations`, `time`, `memory`, `cpus`, `stripes`,
-//!   `priority`, `area.key_size`, `opal_segment_number`, `opal_key_size`.
+//! - negative or more than 32-bit values for `opal_segment_number` and `opal_key_size`.
 //!
-//! # Keyslots
-//! - `key_size` 0 and `area.key_size` 0 of a `luks2` keyslot;
-//! - `priority` other than 0, 1 and 2;
-//! - `af.stripes` other than 4000 (cryptsetup uses 4000 whatever it says);
-//! - `iterations`, `time`, `memory` or `cpus` of 0;
-//! - a salt that is no padded base64 or not 32 bytes (cryptsetup fails when the keyslot is opened);
-//! - an area of type `raw` whose offset or size is no multiple of 512;
-//! - members of a `reencrypt` keyslot's area with a wrong type;
-//! - an area too small for its key: `key_size` × 4000 bytes.
-//!
-//! # Digests
-//! - a type other than `pbkdf2` (not supported), a missing or wrong member of that type;
-//! - `iterations` of 0, a salt that is not 32 bytes, a value that is not 20 to 64 bytes.
+//! # Re-encryption
+//! - members of a `reencrypt` keyslot's area with a wrong type.
 //!
 //! # Segments
 //! - `offset` + `size` past 64 bits.
@@ -43,6 +32,20 @@
 //! A copy that is refused for one of these reasons is unusable, as one that cryptsetup refuses: the
 //! other copy is taken, and [`Defect::Unusable`](super::Defect::Unusable) tells the seqid of the
 //! refused one.
+//!
+//! # Single keyslots and digests
+//! These make one keyslot or one digest [`unusable`](super::unusable) and leave the header as it is.
+//! cryptsetup loads such a header too, and opens the others; where it would go on with the part itself,
+//! we do not:
+//! - `key_size` 0, `area.key_size` 0, negative or above 32 bits (cryptsetup fails when it is opened);
+//! - `priority` other than 0, 1 and 2 (it tries the keyslot if it is named);
+//! - `af.stripes` other than 4000 (it uses 4000 whatever this says);
+//! - `iterations`, `time`, `memory` or `cpus` of 0, negative or above 32 bits;
+//! - a salt that is no padded base64 or not 32 bytes;
+//! - an area whose offset or size is no multiple of 512, or that is too small for its key: `key_size` ×
+//!   4000 bytes;
+//! - a digest of a type other than `pbkdf2` (not supported), or with a member of that type missing or
+//!   wrong, `iterations` of 0, a salt that is not 32 bytes, or a value that is not 20 to 64 bytes.
 //!
 //! Not stricter on purpose, so that such a volume can still be looked at: sector sizes that are
 //! multiples of 512 but cannot be activated, segments past the device's end, unknown KDF, keyslot,

@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 
-use super::area::split_len_bytes;
 use super::{Keyslot, Metadata, Requirement, Segment, SegmentSize};
 use crate::error::CorruptKind;
 
@@ -36,13 +35,14 @@ fn check_sizes(metadata: &Metadata, json_size: u64) -> Result<(), CorruptKind> {
 
 fn check_references(metadata: &Metadata) -> Result<(), CorruptKind> {
     let dangling = |path: String, kind, id| Err(CorruptKind::Dangling { path, kind, id });
-    for (number, digest) in metadata.digests() {
-        for id in &digest.keyslots {
+    for digest in metadata.digest_links() {
+        let number = digest.id;
+        for id in digest.keyslots {
             if !metadata.keyslots().contains_key(id) {
                 return dangling(format!("digests.{number}.keyslots"), "keyslot", *id);
             }
         }
-        for id in &digest.segments {
+        for id in digest.segments {
             if !metadata.segments().contains_key(id) {
                 return dangling(format!("digests.{number}.segments"), "segment", *id);
             }
@@ -57,17 +57,21 @@ fn check_references(metadata: &Metadata) -> Result<(), CorruptKind> {
     }
     for (&id, keyslot) in metadata.keyslots() {
         let count = metadata
-            .digests()
-            .values()
+            .digest_links()
             .filter(|digest| digest.keyslots.contains(&id))
             .count();
-        if matches!(keyslot, Keyslot::Luks2(_)) && count != 1 {
+        if matches!(keyslot, Keyslot::Luks2(_) | Keyslot::Unusable(_)) && count != 1 {
             return Err(CorruptKind::KeyslotDigests { id, count });
         }
     }
     for (&id, segment) in metadata.segments() {
         let encrypted = matches!(segment.kind(), "crypt" | "hw-opal-crypt");
-        if encrypted && metadata.digest_of_segment(id).is_none() {
+        let has_digest = |id| {
+            metadata
+                .digest_links()
+                .any(|digest| digest.segments.contains(&id))
+        };
+        if encrypted && !has_digest(id) {
             return Err(CorruptKind::SegmentWithoutDigest(id));
         }
     }
@@ -146,17 +150,6 @@ fn check_areas(metadata: &Metadata) -> Result<(), CorruptKind> {
                     other: *other,
                     other_offset: taken.start,
                     other_size: len(taken),
-                });
-            }
-        }
-        if let Keyslot::Luks2(luks2) = keyslot {
-            let needed = split_len_bytes(luks2.key_size);
-            if luks2.area.size < needed {
-                return Err(CorruptKind::AreaTooSmall {
-                    id,
-                    size: luks2.area.size,
-                    key_size: luks2.key_size,
-                    needed,
                 });
             }
         }

@@ -43,13 +43,40 @@ enum Target {
 }
 
 impl Output {
-    /// Begins an output at `path`.
+    /// Begins an output at `path`. A new file's permissions are the umask's; one that replaces another
+    /// keeps that one's permissions, and its owner where that is allowed.
     ///
     /// # Errors
     /// [`Error::Busy`] when something is there and may not be replaced, or the block device is in use;
     /// [`Error::Refused`] for a directory or another kind of file; [`Error::Io`] from the system.
     pub fn create(path: impl AsRef<Path>, replace: Replace) -> Result<Self, Error> {
-        let path = path.as_ref();
+        Self::begin(path.as_ref(), replace, |path| NewFile::create(path))
+    }
+
+    /// As [`Self::create`], for what holds a header: a new file is for its owner alone (mode 0600, as
+    /// cryptsetup's new header files), since who can read a header can try passphrases at leisure.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    ///
+    /// ```
+    /// use std::os::unix::fs::PermissionsExt;
+    /// use lucarne::{Output, Replace};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("header");
+    /// Output::create_private(&path, Replace::Never)?.finish()?;
+    /// assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    /// # Ok::<(), lucarne::Error>(())
+    /// ```
+    pub fn create_private(path: impl AsRef<Path>, replace: Replace) -> Result<Self, Error> {
+        Self::begin(path.as_ref(), replace, |path| NewFile::create_private(path))
+    }
+
+    fn begin(
+        path: &Path,
+        replace: Replace,
+        new_file: impl Fn(&Path) -> std::io::Result<NewFile>,
+    ) -> Result<Self, Error> {
         let opening = |source| Error::io(IoOp::Open, 0, source);
         let existing = match std::fs::symlink_metadata(path) {
             Ok(_) => Some(std::fs::metadata(path).map_err(opening)?.file_type()),
@@ -71,10 +98,10 @@ impl Output {
             // Through a symbolic link the file that it names is replaced, not the link.
             Some(_) => Target::File(
                 std::fs::canonicalize(path)
-                    .and_then(NewFile::create)
+                    .and_then(|path| new_file(&path))
                     .map_err(opening)?,
             ),
-            None => Target::File(NewFile::create(path).map_err(opening)?),
+            None => Target::File(new_file(path).map_err(opening)?),
         };
         Ok(Self { target, replace })
     }

@@ -67,8 +67,8 @@ impl<'a> OpenOptions<'a> {
     ///
     /// # Errors
     /// [`Error::NotLuks`], [`Error::Corrupt`] and [`Error::Unsupported`] from the header,
-    /// [`Error::WrongKey`] when the secret opens no keyslot, [`Error::NoUsableKeyslot`] when there is none, [`Error::Refused`] when it would cost more
-    /// than the limits, [`Error::Device`] when the data device is too short for the header's segment,
+    /// [`Error::WrongKey`] when the secret opens no keyslot, [`Error::NoUsableKeyslot`] when there is
+    /// none, [`Error::TooCostly`] when it would cost more than the limits, [`Error::Device`] when the data device is too short for the header's segment,
     /// [`Error::Io`] from the storage.
     pub fn open<S: Storage>(&self, data: S, secret: Secret<'_>) -> Result<Volume<S>, Error> {
         let header = read_header(self.header.unwrap_or(&data))?.header;
@@ -110,6 +110,14 @@ impl<'a> OpenOptions<'a> {
         let cipher =
             SectorCipher::new_for_existing(&place.cipher, &unlocked.volume_key, place.sector_size)?;
         let length = LengthToken::find(header.metadata());
+        tracing::debug!(
+            cipher = %place.cipher,
+            sector_bytes = place.sector_size.bytes(),
+            offset_bytes = place.range.start,
+            end_bytes = place.range.end,
+            recorded_len = length.and_then(|token| token.length),
+            "the data can be read"
+        );
         let map = SectorMap::new(
             cipher,
             place.sector_size.bytes() as usize,
