@@ -154,19 +154,26 @@ impl<const CLMUL: bool> Isa for Vaes512<CLMUL> {
         let [p0, p1, p2, p3] = std::array::from_fn(|lane| (power + lane) as i64);
         // SAFETY: `self` proves AVX-512 and VPCLMULQDQ.
         unsafe {
-            let left = _mm512_set_epi64(p3, p3, p2, p2, p1, p1, p0, p0);
-            let right = _mm512_sub_epi64(_mm512_set1_epi64(64), left);
-            let halves_swapped = _mm512_shuffle_epi32::<0x4e>(tweak);
-            // In the low half what leaves the block at the top, in the high half the carry into it.
-            let out = _mm512_srlv_epi64(halves_swapped, right);
-            let high_half = _mm512_set_epi64(-1, 0, -1, 0, -1, 0, -1, 0);
-            let shifted = _mm512_ternarylogic_epi64::<XOR_AND>(
-                _mm512_sllv_epi64(tweak, left),
-                out,
-                high_half,
-            );
-            let reduced = _mm512_clmulepi64_epi128::<0>(out, _mm512_set1_epi64(0x87));
-            _mm512_xor_si512(shifted, reduced)
+            let reducer = _mm512_set1_epi64(0x87);
+            if CLMUL {
+                // Shifts by a vector of distances would go to the port of AES.
+                let factors = _mm512_set_epi64(0, 1 << p3, 0, 1 << p2, 0, 1 << p1, 0, 1 << p0);
+                let low = _mm512_clmulepi64_epi128::<0x00>(tweak, factors);
+                let high = _mm512_clmulepi64_epi128::<0x01>(tweak, factors);
+                let reduced = _mm512_clmulepi64_epi128::<0x01>(high, reducer);
+                let high = _mm512_bslli_epi128::<8>(high);
+                _mm512_ternarylogic_epi64::<XOR3>(low, high, reduced)
+            } else {
+                let left = _mm512_set_epi64(p3, p3, p2, p2, p1, p1, p0, p0);
+                let right = _mm512_sub_epi64(_mm512_set1_epi64(64), left);
+                let halves_swapped = _mm512_shuffle_epi32::<0x4e>(tweak);
+                // In the low half what leaves the block at the top, in the high half the carry into it.
+                let out = _mm512_srlv_epi64(halves_swapped, right);
+                let high_half = _mm512_set_epi64(-1, 0, -1, 0, -1, 0, -1, 0);
+                let left = _mm512_sllv_epi64(tweak, left);
+                let shifted = _mm512_ternarylogic_epi64::<XOR_AND>(left, out, high_half);
+                _mm512_xor_si512(shifted, _mm512_clmulepi64_epi128::<0>(out, reducer))
+            }
         }
     }
 
