@@ -1,6 +1,5 @@
 //! VAES on 256-bit vectors, two blocks each: for CPUs without AVX-512, and those that slow down on it.
 
-use std::arch::asm;
 #[allow(clippy::wildcard_imports, reason = "a vector's instructions")]
 use std::arch::x86_64::*;
 
@@ -43,81 +42,16 @@ impl Isa for Vaes256 {
     type BatchLen = U256;
     const BLOCKS: usize = 2;
 
-    #[inline(always)]
-    fn load(self, batch: &Batch<Self>, stream: usize) -> __m256i {
-        let bytes = &batch.as_chunks::<32>().0[stream];
-        // SAFETY: 32 readable bytes, any alignment; `self` proves AVX2.
-        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
-    }
-
-    #[inline(always)]
-    fn store(self, batch: &mut Batch<Self>, stream: usize, vector: __m256i) {
-        let bytes = &mut batch.as_chunks_mut::<32>().0[stream];
-        // SAFETY: 32 writable bytes, any alignment; `self` proves AVX2.
-        unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), vector) }
-    }
-
-    #[inline(always)]
-    fn load_ivs(self, ivs: &IvGroup) -> __m256i {
-        // SAFETY: 32 readable bytes of 64, any alignment; `self` proves AVX2.
-        unsafe { _mm256_loadu_si256(ivs.as_ptr().cast()) }
-    }
-
-    #[inline(always)]
-    fn store_ivs(self, ivs: &mut IvGroup, vector: __m256i) {
-        // SAFETY: 32 writable bytes of 64, any alignment; `self` proves AVX2.
-        unsafe { _mm256_storeu_si256(ivs.as_mut_ptr().cast(), vector) }
-    }
-
-    #[inline(always)]
-    fn splat(self, block: &Block) -> __m256i {
-        // SAFETY: `self` proves AVX2.
-        unsafe { _mm256_broadcastsi128_si256(x86::load_block(block)) }
-    }
-
-    #[inline(always)]
-    fn prefetch(self, batch: &Batch<Self>, stream: usize, ahead_bytes: usize) {
-        // Once for each line of the cache.
-        if (stream * 32).is_multiple_of(64) {
-            let place = batch.as_ptr().wrapping_add(stream * 32 + ahead_bytes);
-            // SAFETY: a prefetch reads nothing and never faults, wherever it points.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
-        }
-    }
-
-    #[inline(always)]
-    fn xor(self, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: `self` proves AVX2.
-        unsafe { _mm256_xor_si256(a, b) }
+    x86::methods_of_any_width! {
+        vector: __m256i, bytes: 32, register: ymm_reg, feature: "avx2",
+        load: _mm256_loadu_si256, store: _mm256_storeu_si256, broadcast: _mm256_broadcastsi128_si256, xor: _mm256_xor_si256,
+        encrypt: _mm256_aesenc_epi128, encrypt_last: _mm256_aesenclast_epi128,
+        decrypt: _mm256_aesdec_epi128, decrypt_last: _mm256_aesdeclast_epi128,
     }
 
     #[inline(always)]
     fn xor3(self, a: __m256i, b: __m256i, c: __m256i) -> __m256i {
         self.xor(a, self.xor(b, c))
-    }
-
-    #[inline(always)]
-    fn encrypt_round(self, state: __m256i, key: __m256i) -> __m256i {
-        // SAFETY: `self` proves AVX2 and VAES.
-        unsafe { _mm256_aesenc_epi128(state, key) }
-    }
-
-    #[inline(always)]
-    fn encrypt_last_round(self, state: __m256i, key: __m256i) -> __m256i {
-        // SAFETY: `self` proves AVX2 and VAES.
-        unsafe { _mm256_aesenclast_epi128(state, key) }
-    }
-
-    #[inline(always)]
-    fn decrypt_round(self, state: __m256i, key: __m256i) -> __m256i {
-        // SAFETY: `self` proves AVX2 and VAES.
-        unsafe { _mm256_aesdec_epi128(state, key) }
-    }
-
-    #[inline(always)]
-    fn decrypt_last_round(self, state: __m256i, key: __m256i) -> __m256i {
-        // SAFETY: `self` proves AVX2 and VAES.
-        unsafe { _mm256_aesdeclast_epi128(state, key) }
     }
 
     #[inline(always)]
@@ -153,50 +87,5 @@ impl Isa for Vaes256 {
     #[inline(always)]
     fn times_x32(self, tweaks: __m256i) -> __m256i {
         times_x_to_bytes!(tweaks, 4)
-    }
-
-    #[inline(always)]
-    fn pin(
-        self,
-        states: &mut [__m256i; STREAMS],
-        computed: &mut __m256i,
-        needed_next: &mut __m256i,
-    ) {
-        #[target_feature(enable = "avx2")]
-        #[inline]
-        fn inner(states: &mut [__m256i; STREAMS], computed: &mut __m256i, next: &mut __m256i) {
-            let [s0, s1, s2, s3, s4, s5, s6, s7] = states;
-            // SAFETY: no instruction but a comment.
-            unsafe {
-                asm!(
-                    "/* {0} {1} {2} {3} {4} {5} {6} {7} {8} {9} */",
-                    inout(ymm_reg) * s0,
-                    inout(ymm_reg) * s1,
-                    inout(ymm_reg) * s2,
-                    inout(ymm_reg) * s3,
-                    inout(ymm_reg) * s4,
-                    inout(ymm_reg) * s5,
-                    inout(ymm_reg) * s6,
-                    inout(ymm_reg) * s7,
-                    inout(ymm_reg) * computed,
-                    inout(ymm_reg) * next,
-                    options(nomem, nostack, preserves_flags)
-                );
-            }
-        }
-        // SAFETY: `self` proves AVX2.
-        unsafe { inner(states, computed, needed_next) }
-    }
-
-    #[inline(always)]
-    fn sub_word(self, word: u32) -> u32 {
-        // SAFETY: `new` asked for AES too, and AVX2 includes SSE 4.1.
-        unsafe { x86::sub_word(word) }
-    }
-
-    #[inline(always)]
-    fn inv_mix_columns(self, block: &Block) -> Block {
-        // SAFETY: `new` asked for AES too, and AVX2 includes SSE 4.1.
-        unsafe { x86::inv_mix_columns(block) }
     }
 }

@@ -1,6 +1,5 @@
 //! VAES on 512-bit vectors, four blocks each.
 
-use std::arch::asm;
 #[allow(clippy::wildcard_imports, reason = "a vector's instructions")]
 use std::arch::x86_64::*;
 
@@ -74,79 +73,17 @@ impl<const CLMUL: bool> Isa for Vaes512<CLMUL> {
     type BatchLen = U512;
     const BLOCKS: usize = 4;
 
-    #[inline(always)]
-    fn load(self, batch: &Batch<Self>, stream: usize) -> __m512i {
-        let bytes = &batch.as_chunks::<64>().0[stream];
-        // SAFETY: 64 readable bytes, any alignment; `self` proves AVX-512.
-        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
-    }
-
-    #[inline(always)]
-    fn store(self, batch: &mut Batch<Self>, stream: usize, vector: __m512i) {
-        let bytes = &mut batch.as_chunks_mut::<64>().0[stream];
-        // SAFETY: 64 writable bytes, any alignment; `self` proves AVX-512.
-        unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), vector) }
-    }
-
-    #[inline(always)]
-    fn load_ivs(self, ivs: &IvGroup) -> __m512i {
-        // SAFETY: 64 readable bytes, any alignment; `self` proves AVX-512.
-        unsafe { _mm512_loadu_si512(ivs.as_ptr().cast()) }
-    }
-
-    #[inline(always)]
-    fn store_ivs(self, ivs: &mut IvGroup, vector: __m512i) {
-        // SAFETY: 64 writable bytes, any alignment; `self` proves AVX-512.
-        unsafe { _mm512_storeu_si512(ivs.as_mut_ptr().cast(), vector) }
-    }
-
-    #[inline(always)]
-    fn splat(self, block: &Block) -> __m512i {
-        // SAFETY: `self` proves AVX-512.
-        unsafe { _mm512_broadcast_i32x4(x86::load_block(block)) }
-    }
-
-    #[inline(always)]
-    fn prefetch(self, batch: &Batch<Self>, stream: usize, ahead_bytes: usize) {
-        let place = batch.as_ptr().wrapping_add(stream * 64 + ahead_bytes);
-        // SAFETY: a prefetch reads nothing and never faults, wherever it points.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
-    }
-
-    #[inline(always)]
-    fn xor(self, a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: `self` proves AVX-512.
-        unsafe { _mm512_xor_si512(a, b) }
+    x86::methods_of_any_width! {
+        vector: __m512i, bytes: 64, register: zmm_reg, feature: "avx512f",
+        load: _mm512_loadu_si512, store: _mm512_storeu_si512, broadcast: _mm512_broadcast_i32x4, xor: _mm512_xor_si512,
+        encrypt: _mm512_aesenc_epi128, encrypt_last: _mm512_aesenclast_epi128,
+        decrypt: _mm512_aesdec_epi128, decrypt_last: _mm512_aesdeclast_epi128,
     }
 
     #[inline(always)]
     fn xor3(self, a: __m512i, b: __m512i, c: __m512i) -> __m512i {
         // SAFETY: `self` proves AVX-512.
         unsafe { _mm512_ternarylogic_epi64::<XOR3>(a, b, c) }
-    }
-
-    #[inline(always)]
-    fn encrypt_round(self, state: __m512i, key: __m512i) -> __m512i {
-        // SAFETY: `self` proves AVX-512 and VAES.
-        unsafe { _mm512_aesenc_epi128(state, key) }
-    }
-
-    #[inline(always)]
-    fn encrypt_last_round(self, state: __m512i, key: __m512i) -> __m512i {
-        // SAFETY: `self` proves AVX-512 and VAES.
-        unsafe { _mm512_aesenclast_epi128(state, key) }
-    }
-
-    #[inline(always)]
-    fn decrypt_round(self, state: __m512i, key: __m512i) -> __m512i {
-        // SAFETY: `self` proves AVX-512 and VAES.
-        unsafe { _mm512_aesdec_epi128(state, key) }
-    }
-
-    #[inline(always)]
-    fn decrypt_last_round(self, state: __m512i, key: __m512i) -> __m512i {
-        // SAFETY: `self` proves AVX-512 and VAES.
-        unsafe { _mm512_aesdeclast_epi128(state, key) }
     }
 
     #[inline(always)]
@@ -190,50 +127,5 @@ impl<const CLMUL: bool> Isa for Vaes512<CLMUL> {
     #[inline(always)]
     fn times_x32(self, tweaks: __m512i) -> __m512i {
         times_x_to_bytes!(tweaks, 4)
-    }
-
-    #[inline(always)]
-    fn pin(
-        self,
-        states: &mut [__m512i; STREAMS],
-        computed: &mut __m512i,
-        needed_next: &mut __m512i,
-    ) {
-        #[target_feature(enable = "avx512f")]
-        #[inline]
-        fn inner(states: &mut [__m512i; STREAMS], computed: &mut __m512i, next: &mut __m512i) {
-            let [s0, s1, s2, s3, s4, s5, s6, s7] = states;
-            // SAFETY: no instruction but a comment.
-            unsafe {
-                asm!(
-                    "/* {0} {1} {2} {3} {4} {5} {6} {7} {8} {9} */",
-                    inout(zmm_reg) * s0,
-                    inout(zmm_reg) * s1,
-                    inout(zmm_reg) * s2,
-                    inout(zmm_reg) * s3,
-                    inout(zmm_reg) * s4,
-                    inout(zmm_reg) * s5,
-                    inout(zmm_reg) * s6,
-                    inout(zmm_reg) * s7,
-                    inout(zmm_reg) * computed,
-                    inout(zmm_reg) * next,
-                    options(nomem, nostack, preserves_flags)
-                );
-            }
-        }
-        // SAFETY: `self` proves AVX-512.
-        unsafe { inner(states, computed, needed_next) }
-    }
-
-    #[inline(always)]
-    fn sub_word(self, word: u32) -> u32 {
-        // SAFETY: `new` asked for AES and SSE 4.1 too.
-        unsafe { x86::sub_word(word) }
-    }
-
-    #[inline(always)]
-    fn inv_mix_columns(self, block: &Block) -> Block {
-        // SAFETY: `new` asked for AES and SSE 4.1 too.
-        unsafe { x86::inv_mix_columns(block) }
     }
 }

@@ -10,6 +10,137 @@ use std::{
 
 use super::Block;
 
+/// The methods of [`super::Isa`] that differ in a vector's width only. The type that they are methods of
+/// proves the CPU features of all the instructions that are named.
+macro_rules! methods_of_any_width {
+    (
+        vector: $vector:ty, bytes: $bytes:literal, register: $register:ident, feature: $feature:literal,
+        load: $load:ident, store: $store:ident, broadcast: $broadcast:expr, xor: $xor:ident,
+        encrypt: $encrypt:ident, encrypt_last: $encrypt_last:ident,
+        decrypt: $decrypt:ident, decrypt_last: $decrypt_last:ident,
+    ) => {
+        #[inline(always)]
+        fn load(self, batch: &Batch<Self>, stream: usize) -> $vector {
+            let bytes = &batch.as_chunks::<$bytes>().0[stream];
+            // SAFETY: as many readable bytes as it loads, any alignment; `self` proves the feature.
+            unsafe { $load(bytes.as_ptr().cast()) }
+        }
+
+        #[inline(always)]
+        fn store(self, batch: &mut Batch<Self>, stream: usize, vector: $vector) {
+            let bytes = &mut batch.as_chunks_mut::<$bytes>().0[stream];
+            // SAFETY: as many writable bytes as it stores, any alignment; `self` proves the feature.
+            unsafe { $store(bytes.as_mut_ptr().cast(), vector) }
+        }
+
+        #[inline(always)]
+        fn load_ivs(self, ivs: &IvGroup) -> $vector {
+            const { assert!($bytes <= size_of::<IvGroup>()) };
+            // SAFETY: enough readable bytes, any alignment; `self` proves the feature.
+            unsafe { $load(ivs.as_ptr().cast()) }
+        }
+
+        #[inline(always)]
+        fn store_ivs(self, ivs: &mut IvGroup, vector: $vector) {
+            const { assert!($bytes <= size_of::<IvGroup>()) };
+            // SAFETY: enough writable bytes, any alignment; `self` proves the feature.
+            unsafe { $store(ivs.as_mut_ptr().cast(), vector) }
+        }
+
+        #[inline(always)]
+        fn splat(self, block: &Block) -> $vector {
+            // SAFETY: `self` proves the feature.
+            unsafe { $broadcast(x86::load_block(block)) }
+        }
+
+        #[inline(always)]
+        fn prefetch(self, batch: &Batch<Self>, stream: usize, ahead_bytes: usize) {
+            // Once for each line of the cache.
+            if (stream * $bytes).is_multiple_of(64) {
+                let place = batch.as_ptr().wrapping_add(stream * $bytes + ahead_bytes);
+                // SAFETY: a prefetch reads nothing and never faults, wherever it points.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
+            }
+        }
+
+        #[inline(always)]
+        fn xor(self, a: $vector, b: $vector) -> $vector {
+            // SAFETY: `self` proves the feature.
+            unsafe { $xor(a, b) }
+        }
+
+        #[inline(always)]
+        fn encrypt_round(self, state: $vector, key: $vector) -> $vector {
+            // SAFETY: `self` proves the AES instructions of this width.
+            unsafe { $encrypt(state, key) }
+        }
+
+        #[inline(always)]
+        fn encrypt_last_round(self, state: $vector, key: $vector) -> $vector {
+            // SAFETY: `self` proves the AES instructions of this width.
+            unsafe { $encrypt_last(state, key) }
+        }
+
+        #[inline(always)]
+        fn decrypt_round(self, state: $vector, key: $vector) -> $vector {
+            // SAFETY: `self` proves the AES instructions of this width.
+            unsafe { $decrypt(state, key) }
+        }
+
+        #[inline(always)]
+        fn decrypt_last_round(self, state: $vector, key: $vector) -> $vector {
+            // SAFETY: `self` proves the AES instructions of this width.
+            unsafe { $decrypt_last(state, key) }
+        }
+
+        #[inline(always)]
+        fn pin(
+            self,
+            states: &mut [$vector; STREAMS],
+            computed: &mut $vector,
+            needed_next: &mut $vector,
+        ) {
+            #[target_feature(enable = $feature)]
+            #[inline]
+            fn inner(states: &mut [$vector; STREAMS], computed: &mut $vector, next: &mut $vector) {
+                let [s0, s1, s2, s3, s4, s5, s6, s7] = states;
+                // SAFETY: no instruction but a comment.
+                unsafe {
+                    std::arch::asm!(
+                        "/* {0} {1} {2} {3} {4} {5} {6} {7} {8} {9} */",
+                        inout($register) * s0,
+                        inout($register) * s1,
+                        inout($register) * s2,
+                        inout($register) * s3,
+                        inout($register) * s4,
+                        inout($register) * s5,
+                        inout($register) * s6,
+                        inout($register) * s7,
+                        inout($register) * computed,
+                        inout($register) * next,
+                        options(nomem, nostack, preserves_flags)
+                    );
+                }
+            }
+            // SAFETY: `self` proves the feature.
+            unsafe { inner(states, computed, needed_next) }
+        }
+
+        #[inline(always)]
+        fn sub_word(self, word: u32) -> u32 {
+            // SAFETY: whoever makes `self` asks for AES and SSE 4.1 too.
+            unsafe { x86::sub_word(word) }
+        }
+
+        #[inline(always)]
+        fn inv_mix_columns(self, block: &Block) -> Block {
+            // SAFETY: whoever makes `self` asks for AES and SSE 4.1 too.
+            unsafe { x86::inv_mix_columns(block) }
+        }
+    };
+}
+pub(super) use methods_of_any_width;
+
 #[target_feature(enable = "sse2")]
 #[inline]
 pub(super) fn load_block(block: &Block) -> __m128i {
