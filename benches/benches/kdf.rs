@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use lucarne_argon2::{Argon2, Inputs, Kernel, Params, Variant};
 use lucarne_format::luks2::{Argon2Variant, Luks2Keyslot};
 use lucarne_keyslot::{
     Hash, KdfParams, SealRequest, af, create_digest, open_keyslot, seal_keyslot, verify_digest,
@@ -25,6 +26,45 @@ fn keyslot(kdf: KdfParams) -> (Luks2Keyslot, Vec<u8>) {
         kdf,
     };
     seal_keyslot(&request, &[7; 64], b"passphrase").unwrap()
+}
+
+/// Each kernel beside the `argon2` crate as it is, in memory of its own.
+fn argon2_kernels(criterion: &mut Criterion) {
+    const MEMORY_KIB: u32 = 256 << 10;
+    const LANES: u32 = 2;
+    let mut group = criterion.benchmark_group("argon2id, 256 MiB, 4 passes, 2 lanes");
+    group
+        .sample_size(10)
+        .throughput(Throughput::Bytes(u64::from(MEMORY_KIB) << 12));
+    let mut key = [0; 64];
+    let inputs = Inputs {
+        password: b"passphrase",
+        salt: &[7; 32],
+        ..Inputs::default()
+    };
+    let argon2 = Argon2::new(Params::new(Variant::Id, 4, MEMORY_KIB, LANES).unwrap());
+    for kernel in Kernel::available() {
+        group.bench_function(kernel.name(), |bencher| {
+            bencher.iter(|| {
+                argon2
+                    .with_kernel(kernel)
+                    .derive(&inputs, &mut key)
+                    .unwrap()
+            });
+        });
+    }
+    let peer = argon2::Argon2::new(
+        argon2::Algorithm::Argon2id,
+        argon2::Version::V0x13,
+        argon2::Params::new(MEMORY_KIB, 4, LANES, Some(key.len())).unwrap(),
+    );
+    group.bench_function("argon2 crate", |bencher| {
+        bencher.iter(|| {
+            peer.hash_password_into(inputs.password, inputs.salt, &mut key)
+                .unwrap();
+        });
+    });
+    group.finish();
 }
 
 fn argon2(criterion: &mut Criterion) {
@@ -77,5 +117,5 @@ fn splitter(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, splitter, pbkdf2, argon2);
+criterion_group!(benches, splitter, pbkdf2, argon2_kernels, argon2);
 criterion_main!(benches);

@@ -129,10 +129,13 @@ mod tests {
             let mut material = split.to_vec();
             material.resize(split.len() + spare, 0xff);
             prop_assert_eq!(merge(hash, key.len(), &material).unwrap().to_vec(), key.clone());
-            // Any stripe is needed.
-            let at = spare * 13 % split.len();
-            material[at] ^= 1;
-            prop_assert_ne!(merge(hash, key.len(), &material).unwrap().to_vec(), key);
+            // Any stripe is needed, unless the key is so short that two states of the diffusion
+            // may well become one within 4000 stripes.
+            if key.len() >= 16 {
+                let at = spare * 13 % split.len();
+                material[at] ^= 1;
+                prop_assert_ne!(merge(hash, key.len(), &material).unwrap().to_vec(), key);
+            }
         }
     }
 

@@ -76,3 +76,28 @@ pub enum Error {
     #[error("no random bytes from the system: {0}")]
     Random(#[from] getrandom::Error),
 }
+
+impl From<lucarne_argon2::Error> for Error {
+    fn from(error: lucarne_argon2::Error) -> Self {
+        use lucarne_argon2::Error as Argon2;
+        match error {
+            Argon2::Parameter {
+                parameter,
+                value,
+                min,
+                max,
+            } => Self::Parameter {
+                parameter,
+                value,
+                min,
+                max,
+            },
+            Argon2::MemoryLimit { kib, limit_kib } => Self::Refused {
+                cost: Cost::Argon2MemoryKib,
+                value: kib.into(),
+                limit: limit_kib.into(),
+            },
+            Argon2::OutOfMemory { kib } => Self::OutOfMemory { kib },
+        }
+    }
+}

@@ -1,9 +1,8 @@
 //! Key derivation: PBKDF2 (RFC 8018) and Argon2 (RFC 9106).
 
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use lucarne_argon2::{Argon2, Inputs, Params, Variant};
 use lucarne_format::luks2::{Argon2Variant, Kdf};
 use lucarne_secret::SecretBytes;
-use zeroize::Zeroizing;
 
 use crate::{Error, Hash};
 
@@ -17,6 +16,8 @@ pub(crate) const MIN_ARGON2_TIME: u32 = 4;
 pub(crate) const MIN_ARGON2_MEMORY_KIB: u32 = 32;
 pub(crate) const MAX_ARGON2_MEMORY_KIB: u32 = 4 << 20;
 pub(crate) const MAX_ARGON2_LANES: u32 = 4;
+/// RFC 9106, 3.1.
+const MIN_ARGON2_KEY: u32 = 4;
 
 /// A key derivation and its costs, for a keyslot to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,25 +145,23 @@ pub(crate) fn derive(kdf: &Kdf, passphrase: &[u8], len: usize) -> Result<SecretB
             lanes,
             salt,
         } => {
-            let params = argon2_params(*time, *memory_kib, *lanes, salt, len)?;
-            let algorithm = match variant {
-                Argon2Variant::I => Algorithm::Argon2i,
-                Argon2Variant::Id => Algorithm::Argon2id,
+            within(
+                "area key length in bytes",
+                key_len(len),
+                MIN_ARGON2_KEY,
+                u32::MAX,
+            )?;
+            let variant = match variant {
+                Argon2Variant::I => Variant::I,
+                Argon2Variant::Id => Variant::Id,
             };
-            let mut memory = argon2_memory(&params)?;
-            Argon2::new(algorithm, Version::V0x13, params)
-                .hash_password_into_with_memory(
-                    passphrase,
-                    salt,
-                    &mut derived,
-                    memory.as_mut_slice(),
-                )
-                .map_err(|_| Error::Parameter {
-                    parameter: "passphrase length in bytes",
-                    value: passphrase.len() as u64,
-                    min: 0,
-                    max: argon2::MAX_PWD_LEN as u64,
-                })?;
+            let inputs = Inputs {
+                password: passphrase,
+                salt,
+                ..Inputs::default()
+            };
+            Argon2::new(Params::new(variant, *time, *memory_kib, *lanes)?)
+                .derive(&inputs, &mut derived)?;
         }
         Kdf::Unknown { kind } => {
             return Err(Error::UnsupportedKdf {
@@ -178,40 +177,7 @@ pub(crate) fn derive(kdf: &Kdf, passphrase: &[u8], len: usize) -> Result<SecretB
     Ok(derived)
 }
 
-/// RFC 9106, 3.1: the bounds of the algorithm itself, each with a name.
-fn argon2_params(
-    time: u32,
-    memory_kib: u32,
-    lanes: u32,
-    salt: &[u8],
-    len: usize,
-) -> Result<Params, Error> {
-    within("argon2 passes", time, 1, u32::MAX)?;
-    within("argon2 lanes", lanes, 1, Params::MAX_P_COST)?;
-    within("argon2 memory in KiB", memory_kib, 8 * lanes, u32::MAX)?;
-    let salt_len = u32::try_from(salt.len()).unwrap_or(u32::MAX);
-    within(
-        "argon2 salt length in bytes",
-        salt_len,
-        argon2::MIN_SALT_LEN as u32,
-        u32::MAX - 1,
-    )?;
-    Params::new(memory_kib, time, lanes, Some(len)).map_err(|_| Error::Parameter {
-        parameter: "area key length in bytes",
-        value: len as u64,
-        min: Params::MIN_OUTPUT_LEN as u64,
-        max: Params::MAX_OUTPUT_LEN as u64,
-    })
-}
-
-/// The block memory: an error where there is none, not an abort; wiped on drop.
-fn argon2_memory(params: &Params) -> Result<Zeroizing<Vec<Block>>, Error> {
-    let mut memory = Zeroizing::new(Vec::new());
-    memory
-        .try_reserve_exact(params.block_count())
-        .map_err(|_| Error::OutOfMemory {
-            kib: params.m_cost(),
-        })?;
-    memory.resize(params.block_count(), Block::new());
-    Ok(memory)
+/// Too long is as long as can be told.
+fn key_len(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
