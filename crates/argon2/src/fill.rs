@@ -250,7 +250,8 @@ mod tests {
         matrix
     }
 
-    fn filled(params: &Params, threads: usize) -> Matrix {
+    /// With its first two columns.
+    fn started(params: &Params) -> Matrix {
         let mut matrix = Matrix::new(Shape::of(params)).unwrap();
         let lane_len = matrix.shape().lane_len();
         let inputs = Inputs {
@@ -264,32 +265,31 @@ mod tests {
                 hash::first_block(&initial, lane, column, block);
             }
         }
+        matrix
+    }
+
+    fn filled(params: &Params, threads: usize) -> Matrix {
+        let mut matrix = started(params);
         fill_on(Scalar, params, &mut matrix, threads);
         matrix
     }
 
-    /// Miri runs this too: on several threads with the least memory, it looks for races and for
-    /// references that meet.
     #[test]
+    #[cfg_attr(miri, ignore = "takes more than ten minutes in rayon")]
     fn every_block_is_the_argon2_crates() {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(3)
             .build()
             .unwrap();
-        let cases: &[_] = if cfg!(miri) {
-            &[(1, 9, 1, 1), (2, 29, 3, 2), (2, 35, 4, 3)]
-        } else {
-            &[
-                (1, 8, 1, 1),
-                (3, 1100, 1, 1),
-                (2, 35, 4, 1),
-                (2, 35, 4, 3),
-                (5, 999, 5, 3),
-                (2, 5000, 3, 2),
-                (1, 200, 17, 3),
-            ]
-        };
-        for &(time, memory_kib, lanes, threads) in cases {
+        for (time, memory_kib, lanes, threads) in [
+            (1, 8, 1, 1),
+            (3, 1100, 1, 1),
+            (2, 35, 4, 1),
+            (2, 35, 4, 3),
+            (5, 999, 5, 3),
+            (2, 5000, 3, 2),
+            (1, 200, 17, 3),
+        ] {
             for variant in [Variant::I, Variant::Id] {
                 let params = Params::new(variant, time, memory_kib, lanes).unwrap();
                 let mut actual = pool.install(|| filled(&params, threads));
@@ -302,7 +302,29 @@ mod tests {
         }
     }
 
+    /// With the system's threads, so that Miri can look for races and for references that meet.
     #[test]
+    fn segments_of_a_slice_may_be_computed_at_the_same_time() {
+        let params = Params::new(Variant::Id, 2, 27, 3).unwrap();
+        let mut matrix = started(&params);
+        let shape = matrix.shape();
+        for (pass, slice) in (0..2).flat_map(|pass| (0..SLICES).map(move |slice| (pass, slice))) {
+            let fill = SliceFill {
+                kernel: Scalar,
+                params: &params,
+                turn: Turn { shape, pass, slice },
+            };
+            let (one, two) = matrix.segments(slice as usize).split_at(1);
+            std::thread::scope(|scope| {
+                scope.spawn(|| fill.compute_lanes(one));
+                scope.spawn(|| fill.compute_lanes(two));
+            });
+        }
+        assert!(matrix.blocks() == filled(&params, 1).blocks());
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "takes more than ten minutes in rayon")]
     fn faulting_in_changes_nothing() {
         let shape = Shape {
             lanes: 1,
