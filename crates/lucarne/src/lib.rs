@@ -23,11 +23,14 @@
 //! | find a volume key | [`unlock()`] |
 //! | make an empty volume | [`format`](fn@format), [`FormatOptions`] |
 //! | make a volume from plaintext, and back | [`encrypt`], [`decrypt`], [`Output`] |
+//! | know what this machine can do | [`benchmark`] |
 //!
 //! What is written follows the LUKS2 On-Disk Format Specification 1.1; where cryptsetup's behaviour
 //! differs from it, cryptsetup's behaviour wins. Headers are read once, judged, and used from memory;
 //! the cost of an untrusted header's key derivation is bounded by [`CostLimits`].
 #![forbid(unsafe_code)]
+
+pub mod benchmark;
 
 mod bulk;
 mod create;
@@ -50,7 +53,7 @@ pub use length_token::LengthToken;
 pub use unlock::{Secret, UnlockOptions, Unlocked, unlock};
 pub use volume::{OpenOptions, Volume, VolumeCursor};
 
-pub use lucarne_cipher::{CipherSpec, DataUnit as SectorSize};
+pub use lucarne_cipher::{CipherSpec, DataUnit as SectorSize, Kernel};
 pub use lucarne_format::luks2;
 pub use lucarne_keyslot::{CostLimits, Hash, KdfKind, KdfRequest};
 pub use lucarne_secret::{SecretBytes, make_process_undumpable};
