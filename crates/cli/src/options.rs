@@ -108,7 +108,6 @@ pub(crate) const VERBS_NOT_DONE: &[(&str, State, &str)] = {
         ("convert", State::ToCome, WORK),
         ("repair", State::ToCome, WORK),
         ("reencrypt", State::ToCome, WORK),
-        ("benchmark", State::ToCome, WORK),
         ("resize", State::ToCome, WORK),
         ("close", State::ToCome, CLOSE),
         ("luksClose", State::ToCome, CLOSE),

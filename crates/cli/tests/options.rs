@@ -30,7 +30,7 @@ const CRYPTSETUP_2_8: &str = "\
     veracrypt-pim veracrypt-query-pim verbose verify-passphrase version volume-key-file \
     volume-key-keyring write-log";
 
-const VERBS: [&str; 9] = [
+const VERBS: [&str; 10] = [
     "encrypt",
     "decrypt",
     "read",
@@ -40,6 +40,7 @@ const VERBS: [&str; 9] = [
     "isLuks",
     "luksUUID",
     "open",
+    "benchmark",
 ];
 
 struct Row {
@@ -87,6 +88,7 @@ fn lucarne(arguments: &[&str]) -> Output {
 fn with_operands(verb: &'static str) -> Vec<&'static str> {
     match verb {
         "encrypt" | "decrypt" => vec![verb, "in", "out"],
+        "benchmark" => vec![verb],
         verb => vec![verb, "image"],
     }
 }
@@ -110,6 +112,7 @@ fn value_of(long: &str) -> &'static str {
 /// Other options that this one needs.
 fn company_of(long: &str) -> &'static [&'static str] {
     match long {
+        "key-size" => &["--cipher", "aes-xts-plain64"],
         "keyslot-cipher" => &["--keyslot-key-size", "512"],
         "keyslot-key-size" => &["--keyslot-cipher", "aes-xts-plain64"],
         _ => &[],

@@ -46,6 +46,7 @@ mod hash;
 mod kdf;
 mod keyslot;
 mod machine;
+mod speed;
 
 pub use calibrate::{KdfKind, KdfRequest};
 pub use cost::{Cost, CostLimits, CostMeter};
@@ -54,3 +55,4 @@ pub use error::Error;
 pub use hash::Hash;
 pub use kdf::KdfParams;
 pub use keyslot::{SealRequest, open_keyslot, seal_keyslot};
+pub use speed::{spare_memory_kib, time_derivation};

@@ -23,11 +23,14 @@
 //! | find a volume key | [`unlock()`] |
 //! | make an empty volume | [`format`](fn@format), [`FormatOptions`] |
 //! | make a volume from plaintext, and back | [`encrypt`], [`decrypt`], [`Output`] |
+//! | know what this machine can do | [`benchmark`] |
 //!
 //! What is written follows the LUKS2 On-Disk Format Specification 1.1; where cryptsetup's behaviour
 //! differs from it, cryptsetup's behaviour wins. Headers are read once, judged, and used from memory;
 //! the cost of an untrusted header's key derivation is bounded by [`CostLimits`].
 #![forbid(unsafe_code)]
+
+pub mod benchmark;
 
 mod bulk;
 mod create;

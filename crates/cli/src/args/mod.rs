@@ -13,8 +13,8 @@ pub(crate) use common::{CommonArgs, KernelArgs, KeyFileArgs, ProgressArgs, Volum
 pub(crate) use format::FormatArgs;
 pub(crate) use unlock::{LimitArgs, OpeningArgs, UnlockArgs};
 pub(crate) use verb::{
-    CompletionsArgs, DecryptArgs, EncryptArgs, IsLuksArgs, LuksDumpArgs, LuksFormatArgs,
-    LuksUuidArgs, ManArgs, OpenArgs, ReadArgs, WriteArgs,
+    BenchmarkArgs, CompletionsArgs, DecryptArgs, EncryptArgs, IsLuksArgs, LuksDumpArgs,
+    LuksFormatArgs, LuksUuidArgs, ManArgs, OpenArgs, ReadArgs, WriteArgs,
 };
 
 /// LUKS2-compatible encrypted volumes without root, device-mapper or C
@@ -92,6 +92,8 @@ pub(crate) enum Verb {
     /// Try a volume's passphrase
     #[command(alias = "luksOpen")]
     Open(OpenArgs),
+    /// Measure this machine's key derivations, ciphers and memory
+    Benchmark(BenchmarkArgs),
     /// Print a shell's completion script
     Completions(CompletionsArgs),
     /// Write the manual pages

@@ -284,6 +284,72 @@ pub(crate) struct OpenArgs {
     pub(crate) rest: RestArgs,
 }
 
+const BENCHMARK_EXAMPLES: &str = "\
+Examples:
+  lucarne benchmark
+  lucarne benchmark --cipher aes-xts --key-size 512
+  lucarne benchmark --json | jq .kernels
+
+First cryptsetup's table as it prints it: what the key derivations do or cost, and the ciphers on
+one thread with sectors of 4096 bytes, N/A for those that are not done yet. Then every kernel that
+this CPU can run beside what AES does on registers alone, and the memory's bandwidth. Each of
+--cipher, --hash and --pbkdf asks for one row instead of all that.";
+
+/// What `verbs::benchmark` prints for `--json`; a member keeps its name and meaning within a version.
+const BENCHMARK_JSON: &str = "
+
+The object that --json prints; rates are in MiB per second, null where something is not done:
+  version            1
+  cpus               processors that this process may use
+  key_derivations    list of: pbkdf, key_bits, and for pbkdf2 hash, iterations_per_second; for the others
+                     iterations, memory_kib, lanes, requested_ms
+  ciphers            list of: cipher, key_bits, kernel, sector_bytes, encryption, decryption
+  kernels            list of: kernel, preferred (used unless another is asked for), key_bits,
+                     sector_bytes, encryption, decryption, limit (AES on registers alone),
+                     encryption_share, decryption_share (of the limit, 1 being all)
+  memory             list of: threads, buffer_bytes, xor (read, changed, written back), copy";
+
+/// `benchmark`
+#[derive(Debug, Args)]
+#[command(after_help = BENCHMARK_EXAMPLES, after_long_help = [BENCHMARK_EXAMPLES, BENCHMARK_JSON].concat())]
+pub(crate) struct BenchmarkArgs {
+    /// Measure this cipher only: aes-xts, say
+    #[arg(short, long, value_name = "CIPHER")]
+    pub(crate) cipher: Option<String>,
+
+    /// The key's length in bits, which is two keys' for XTS [default: 256]
+    #[arg(short = 's', long, value_name = "BITS", value_parser = size::key_bits, requires = "cipher")]
+    pub(crate) key_size: Option<u32>,
+
+    /// Measure PBKDF2 with this hash only
+    #[arg(short = 'h', long, value_name = "HASH")]
+    pub(crate) hash: Option<String>,
+
+    /// Measure this key derivation only: argon2id, argon2i, or pbkdf2 with sha256 or --hash
+    #[arg(long, value_name = "PBKDF", value_parser = ["argon2id", "argon2i", "pbkdf2"], hide_possible_values = true)]
+    pub(crate) pbkdf: Option<String>,
+
+    /// The time that Argon2 may take, in milliseconds [default: 2000]
+    #[arg(short, long, value_name = "MS", value_parser = size::number_u32)]
+    pub(crate) iter_time: Option<u32>,
+
+    /// The most memory that Argon2 may take [default: 1048576, or half of what there is]
+    #[arg(long, value_name = "KIB", value_parser = size::pbkdf_memory)]
+    pub(crate) pbkdf_memory: Option<u32>,
+
+    /// The most lanes that Argon2 may have [default: 4, or the number of processors]
+    #[arg(long, value_name = "LANES", value_parser = size::number_u32)]
+    pub(crate) pbkdf_parallel: Option<u32>,
+
+    /// Measure with this kernel only: vaes512, vaes256, aesni, armv8 or portable
+    #[arg(long, value_name = "KERNEL")]
+    pub(crate) kernel: Option<String>,
+
+    /// Print one JSON object when all is measured, instead of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `completions`
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -1,5 +1,6 @@
 //! The verbs, one file each.
 
+mod benchmark;
 mod decrypt;
 mod encrypt;
 mod format_options;
@@ -47,6 +48,7 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::IsLuks(args) => is_luks::run(args, common, report),
         Verb::LuksUuid(args) => luks_uuid::run(args),
         Verb::Open(args) => open::run(args, report),
+        Verb::Benchmark(args) => benchmark::run(args),
         Verb::Completions(args) => generate::completions(args),
         Verb::Man(args) => generate::manual(args),
     }
