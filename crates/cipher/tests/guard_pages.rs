@@ -131,7 +131,10 @@ fn every_kernel_stays_inside_its_buffers() {
             }
         }
     }
-    let counts: usize = UNIT_BYTES.map(|bytes| unit_counts(bytes).len()).iter().sum();
+    let counts: usize = UNIT_BYTES
+        .map(|bytes| unit_counts(bytes).len())
+        .iter()
+        .sum();
     assert_eq!(runs, 2 * counts * 2 * Kernel::available().count() * 2 * 3);
 }
 
