@@ -8,6 +8,7 @@ mod fixtures;
 mod kernel_test;
 mod no_c;
 mod packages;
+mod speed;
 mod suite;
 mod weights;
 
@@ -24,6 +25,8 @@ enum Task {
     Test(suite::Options),
     /// Boot a distribution kernel under emulation and have dm-crypt agree with us, both ways
     KernelTest(kernel_test::Options),
+    /// Compare the sector ciphers' instructions with the record, and their speed with their limit
+    Speed(speed::Options),
     /// Make the images of testdata/images with cryptsetup
     MakeFixtures(fixtures::Options),
     /// Make testdata/weights/tiny.safetensors
@@ -36,6 +39,7 @@ fn main() -> Result<()> {
     match Task::parse() {
         Task::Test(options) => suite::run(&options),
         Task::KernelTest(options) => kernel_test::run(&options),
+        Task::Speed(options) => speed::run(&options),
         Task::MakeFixtures(options) => fixtures::run(&options),
         Task::MakeWeights => weights::run(),
         Task::NoC => no_c::run(),
