@@ -8,6 +8,7 @@ mod fixtures;
 mod kernel_test;
 mod no_c;
 mod packages;
+mod sanitize;
 mod speed;
 mod suite;
 mod weights;
@@ -25,6 +26,8 @@ enum Task {
     Test(suite::Options),
     /// Boot a distribution kernel under emulation and have dm-crypt agree with us, both ways
     KernelTest(kernel_test::Options),
+    /// Run the tests of the crates with unsafe code under address sanitizer and memcheck
+    Sanitize(sanitize::Options),
     /// Compare the sector ciphers' instructions with the record, and their speed with their limit
     Speed(speed::Options),
     /// Make the images of testdata/images with cryptsetup
@@ -39,6 +42,7 @@ fn main() -> Result<()> {
     match Task::parse() {
         Task::Test(options) => suite::run(&options),
         Task::KernelTest(options) => kernel_test::run(&options),
+        Task::Sanitize(options) => sanitize::run(&options),
         Task::Speed(options) => speed::run(&options),
         Task::MakeFixtures(options) => fixtures::run(&options),
         Task::MakeWeights => weights::run(),
