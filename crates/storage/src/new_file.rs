@@ -207,7 +207,10 @@ impl HiddenName {
         Ok(Self(directory_of(target).join(name)))
     }
 
-    fn forget(self) {
+    /// Removes nothing any more.
+    fn forget(mut self) {
+        // The path's own memory must go, or every new file leaks its name.
+        drop(std::mem::take(&mut self.0));
         std::mem::forget(self);
     }
 }

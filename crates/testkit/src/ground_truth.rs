@@ -29,18 +29,10 @@ pub struct Truth {
 /// # Panics
 /// If the folder is there and its manifest cannot be read, or the variable names a folder that is not there.
 pub fn all_or_skip(what: &str) -> Vec<Truth> {
-    let named = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
-    let folder = named
-        .clone()
-        .unwrap_or_else(|| crate::workspace_root().join("../shared/images"));
-    let manifest = folder.join("manifest.json");
-    if named.is_none() && !manifest.exists() {
-        eprintln!(
-            "skipped: {what}: no folder of images made through dm-crypt ({FOLDER_VARIABLE} is not set, {} is not there)",
-            folder.display()
-        );
+    let Some(manifest) = file_or_skip("manifest.json", what) else {
         return Vec::new();
-    }
+    };
+    let folder = manifest.parent().expect("a file lies in a folder");
     let file = File::open(&manifest).unwrap_or_else(|e| panic!("{}: {e}", manifest.display()));
     let value: Value = serde_json::from_reader(BufReader::new(file))
         .unwrap_or_else(|e| panic!("{}: {e}", manifest.display()));
@@ -54,10 +46,27 @@ pub fn all_or_skip(what: &str) -> Vec<Truth> {
                 .as_str()
                 .expect("an image has a name")
                 .to_owned(),
-            folder: folder.clone(),
+            folder: folder.to_owned(),
             entry: entry.clone(),
         })
         .collect()
+}
+
+/// The path of a file of the folder, or none with a line on standard error that says so.
+pub(crate) fn file_or_skip(name: &str, what: &str) -> Option<PathBuf> {
+    let named = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
+    let folder = named
+        .clone()
+        .unwrap_or_else(|| crate::workspace_root().join("../shared/images"));
+    let path = folder.join(name);
+    if named.is_none() && !path.exists() {
+        eprintln!(
+            "skipped: {what}: no folder of images made through dm-crypt ({FOLDER_VARIABLE} is not set, {} is not there)",
+            path.display()
+        );
+        return None;
+    }
+    Some(path)
 }
 
 impl Truth {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`vectors`] | the images of `testdata/images`, each with the text file that describes it |
 //! | [`ground_truth`] | larger images made through the kernel's dm-crypt, where a folder of them is at hand |
+//! | [`raw_vectors`] | sectors written through dm-crypt with no header, from the same folder |
 //! | [`cryptsetup`] | the installed cryptsetup, run on plain files |
 //! | [`luks2`] | a second, deliberately naive reading of the LUKS2 header, to inspect and to damage it |
 //! | [`payload`] | reproducible plaintext and its hashes |
@@ -21,6 +22,7 @@ pub mod luks2;
 pub mod payload;
 pub mod peers;
 pub mod process;
+pub mod raw_vectors;
 pub mod scratch;
 pub mod vectors;
 

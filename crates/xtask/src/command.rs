@@ -1,6 +1,7 @@
 //! Running other programs, in the open: each is printed before it runs.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -50,6 +51,27 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         );
     }
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Builds an optimised executable of the workspace and returns its path.
+pub(crate) fn build_executable(package: &str, name: &str) -> Result<PathBuf> {
+    let arguments = [
+        "build",
+        "--release",
+        "-p",
+        package,
+        "--bin",
+        name,
+        "--message-format",
+        "json",
+    ];
+    let messages = output(&mut cargo(arguments))?;
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .with_context(|| format!("cargo built no executable {name}"))
 }
 
 /// The command as one would type it.

@@ -3,11 +3,14 @@
 // A program for a developer's terminal: it prints what it does, and stops where it cannot go on.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod aarch64;
 mod command;
 mod fixtures;
 mod kernel_test;
 mod no_c;
 mod packages;
+mod sanitize;
+mod speed;
 mod suite;
 mod weights;
 
@@ -24,6 +27,12 @@ enum Task {
     Test(suite::Options),
     /// Boot a distribution kernel under emulation and have dm-crypt agree with us, both ways
     KernelTest(kernel_test::Options),
+    /// Run the sector ciphers' tests for aarch64 under emulation
+    Aarch64Test(aarch64::Options),
+    /// Run the tests of the crates with unsafe code under address sanitizer and memcheck
+    Sanitize(sanitize::Options),
+    /// Compare the sector ciphers' instructions with the record, and their speed with their limit
+    Speed(speed::Options),
     /// Make the images of testdata/images with cryptsetup
     MakeFixtures(fixtures::Options),
     /// Make testdata/weights/tiny.safetensors
@@ -36,6 +45,9 @@ fn main() -> Result<()> {
     match Task::parse() {
         Task::Test(options) => suite::run(&options),
         Task::KernelTest(options) => kernel_test::run(&options),
+        Task::Aarch64Test(options) => aarch64::run(&options),
+        Task::Sanitize(options) => sanitize::run(&options),
+        Task::Speed(options) => speed::run(&options),
         Task::MakeFixtures(options) => fixtures::run(&options),
         Task::MakeWeights => weights::run(),
         Task::NoC => no_c::run(),

@@ -1,8 +1,9 @@
 //! Programs of others: which are missing, and getting them from the distribution (Debian, Ubuntu).
 
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use lucarne_testkit::peers;
 
 use crate::command::{command, output, shown};
@@ -99,6 +100,20 @@ pub(crate) fn require(programs: &[Program], may_install: bool) -> Result<Outcome
         outcome.why = "apt-get could not install them".to_owned();
     }
     Ok(outcome)
+}
+
+/// A folder for what was downloaded, outside the checkout.
+pub(crate) fn cache(name: &str) -> Result<PathBuf> {
+    let base = match std::env::var_os("XDG_CACHE_HOME") {
+        Some(cache) => PathBuf::from(cache),
+        None => PathBuf::from(
+            std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?,
+        )
+        .join(".cache"),
+    };
+    let cache = base.join("lucarne").join(name);
+    std::fs::create_dir_all(&cache).with_context(|| cache.display().to_string())?;
+    Ok(cache)
 }
 
 /// The words before a command that make it root's: none for root, `sudo -n` where that works.

@@ -54,6 +54,8 @@ impl<const N: usize> Drop for Schedule<N> {
         self.encrypt.zeroize();
         self.decrypt.zeroize();
         self.tweak.zeroize();
+        #[cfg(test)]
+        tests::observe_after_wipe([&self.encrypt, &self.decrypt, &self.tweak]);
     }
 }
 
@@ -100,10 +102,48 @@ pub(super) fn expand<I: Isa, const N: usize>(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use hex_literal::hex;
 
     use super::*;
-    use crate::xts::dispatch::{for_every_unit, on_unit};
+    use crate::xts::dispatch::{Xts, for_every_unit, on_unit};
+
+    thread_local! {
+        static LAST_DROPPED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn observe_after_wipe<const N: usize>(keys: [&[Block; N]; 3]) {
+        let bytes = keys.map(|keys| keys.as_flattened()).concat();
+        LAST_DROPPED.with_borrow_mut(|last| *last = Some(bytes));
+    }
+
+    /// All there is in the memory that is given back: three times 11 or 15 round keys.
+    #[test]
+    fn a_dropped_key_leaves_zeros() {
+        let key: Vec<u8> = (1..=64).collect();
+        for_every_unit(|unit| {
+            for (key, rounds) in [(&key[..32], 11), (&key, 15)] {
+                LAST_DROPPED.take();
+                let xts = Xts::new(Some(unit), key).unwrap();
+                assert_eq!(LAST_DROPPED.take(), None);
+                drop(xts);
+                assert_eq!(LAST_DROPPED.take(), Some(vec![0; 3 * rounds * 16]));
+            }
+        });
+        assert_eq!(size_of::<Schedule<11>>(), 3 * 11 * 16);
+        assert_eq!(size_of::<Schedule<15>>(), 3 * 15 * 16);
+    }
+
+    /// The portable kernel's round keys are the `aes` crate's to wipe; a feature of it does.
+    #[test]
+    fn the_portable_kernels_ciphers_wipe_themselves() {
+        fn wipes_itself<C: zeroize::ZeroizeOnDrop>() {}
+        wipes_itself::<aes::Aes128>();
+        wipes_itself::<aes::Aes128Enc>();
+        wipes_itself::<aes::Aes256>();
+        wipes_itself::<aes::Aes256Enc>();
+    }
 
     /// FIPS 197, appendices A.1 and A.3: the key, and the last round key.
     #[test]

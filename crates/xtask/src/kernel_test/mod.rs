@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use lucarne_testkit::payload;
 use lucarne_testkit::scratch::Scratch;
 
-use crate::command::{cargo, command, output, run_quietly};
+use crate::command::{build_executable, command, run_quietly};
 use crate::packages::{self, Program};
 use machine::{Drive, Machine};
 
@@ -86,7 +86,7 @@ pub(crate) fn run_or_skip(may_install: bool, lucarne: Option<PathBuf>) -> Result
             online: outcome.online,
         }));
     }
-    let cache = cache()?;
+    let cache = packages::cache("kernel-test")?;
     let machine = match Machine::prepare(&cache) {
         Ok(machine) => machine,
         Err(error) => {
@@ -103,41 +103,12 @@ pub(crate) fn run_or_skip(may_install: bool, lucarne: Option<PathBuf>) -> Result
     Ok(None)
 }
 
-/// Where the kernel is kept, outside the checkout.
-fn cache() -> Result<PathBuf> {
-    let base = match std::env::var_os("XDG_CACHE_HOME") {
-        Some(cache) => PathBuf::from(cache),
-        None => PathBuf::from(
-            std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?,
-        )
-        .join(".cache"),
-    };
-    let cache = base.join("lucarne/kernel-test");
-    std::fs::create_dir_all(&cache).with_context(|| cache.display().to_string())?;
-    Ok(cache)
-}
-
 /// The command under test.
 struct Lucarne(PathBuf);
 
 impl Lucarne {
     fn build() -> Result<Self> {
-        let arguments = [
-            "build",
-            "--release",
-            "-p",
-            "lucarne-cli",
-            "--message-format",
-            "json",
-        ];
-        let messages = output(&mut cargo(arguments))?;
-        messages
-            .lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .filter(|message| message["target"]["name"] == "lucarne")
-            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .map(Self)
-            .context("cargo built no executable lucarne")
+        build_executable("lucarne-cli", "lucarne").map(Self)
     }
 
     /// Runs it; words that are paths come last.

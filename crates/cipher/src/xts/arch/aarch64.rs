@@ -1,5 +1,8 @@
 //! The AES instructions of Armv8, on 128-bit vectors, one block each.
 
+// Here they are not inlined, but where these methods are: in the one function with the features.
+#![allow(inline_always_mismatching_target_features)]
+
 #[allow(clippy::wildcard_imports, reason = "a vector's instructions")]
 use std::arch::aarch64::*;
 use std::arch::{asm, is_aarch64_feature_detected};
