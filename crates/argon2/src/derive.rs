@@ -66,7 +66,7 @@ impl Argon2 {
     /// [`Error::Parameter`] for an input or output of a length that the algorithm does not allow,
     /// [`Error::MemoryLimit`], and [`Error::OutOfMemory`]. `out` is as it was.
     pub fn derive(&self, inputs: &Inputs<'_>, out: &mut [u8]) -> Result<(), Error> {
-        let out_len = inputs.check(out)?;
+        inputs.check(out)?;
         let kib = self.params.memory_kib();
         if kib > self.memory_limit_kib {
             return Err(Error::MemoryLimit {
@@ -78,13 +78,9 @@ impl Argon2 {
         fill::fault_in(&mut matrix);
         match self.kernel {
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512(kernel) => {
-                derive_by(kernel, &self.params, &mut matrix, inputs, out_len, out)
-            }
+            Kernel::Avx512(kernel) => derive_by(kernel, &self.params, &mut matrix, inputs, out),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2(kernel) => {
-                derive_by(kernel, &self.params, &mut matrix, inputs, out_len, out)
-            }
+            Kernel::Avx2(kernel) => derive_by(kernel, &self.params, &mut matrix, inputs, out),
             Kernel::Portable => portable(&self.params, &mut matrix, inputs, out),
         }
         zeroize_stack::<STACK_LEN>();
@@ -99,11 +95,10 @@ fn derive_by<B: BlockFunction>(
     params: &Params,
     matrix: &mut Matrix,
     inputs: &Inputs<'_>,
-    out_len: u32,
     out: &mut [u8],
 ) {
     let lane_len = matrix.shape().lane_len();
-    let initial = hash::initial(params, inputs, out_len);
+    let initial = hash::initial(params, inputs, out);
     for (lane, blocks) in (0..).zip(matrix.blocks().chunks_exact_mut(lane_len)) {
         for (column, block) in (0..2).zip(blocks) {
             hash::first_block(&initial, lane, column, block);

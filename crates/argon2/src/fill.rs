@@ -259,7 +259,7 @@ mod tests {
             salt: b"saltsalt",
             ..Inputs::default()
         };
-        let initial = hash::initial(params, &inputs, 0);
+        let initial = hash::initial(params, &inputs, &[]);
         for (lane, blocks) in (0..).zip(matrix.blocks().chunks_exact_mut(lane_len)) {
             for (column, block) in (0..2).zip(blocks) {
                 hash::first_block(&initial, lane, column, block);

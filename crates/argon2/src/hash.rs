@@ -15,15 +15,11 @@ const H0_LEN: usize = 64;
 const HALF: usize = 32;
 
 /// H0: everything that goes into the derivation.
-pub(crate) fn initial(
-    params: &Params,
-    inputs: &Inputs<'_>,
-    out_len: u32,
-) -> Zeroizing<[u8; H0_LEN]> {
+pub(crate) fn initial(params: &Params, inputs: &Inputs<'_>, out: &[u8]) -> Zeroizing<[u8; H0_LEN]> {
     let mut hash = Blake2b512::new();
+    hash.update(params.lanes().to_le_bytes());
+    hash.update(len_le(out));
     for number in [
-        params.lanes(),
-        out_len,
         params.memory_kib(),
         params.time(),
         VERSION,
