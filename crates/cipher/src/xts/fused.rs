@@ -81,8 +81,7 @@ pub(super) fn process<I: Isa, D: Direction, const N: usize>(
         numbers,
         data,
     } = run;
-    let mut units = data.len() / unit_bytes;
-    if units == 0 {
+    if data.is_empty() {
         return;
     }
     let ivs = Ivs::new(isa, keys.tweak, numbers);
@@ -101,15 +100,8 @@ pub(super) fn process<I: Isa, D: Direction, const N: usize>(
     if !unit_bytes.is_multiple_of(size_of::<Batch<I>>()) {
         return state.odd_units::<D>(unit_bytes, data);
     }
-    let (mut batches, _) = data.into_chunks::<I::BatchLen>();
-    if batches_per_unit == 1 && I::BLOCKS > 1 {
-        // One batch a data unit, and no question asked in between: 512 bytes under AVX-512.
-        let (groups, rest) = batches.split_at(units - units % I::BLOCKS);
-        state.single_batch_groups::<D>(groups);
-        batches = rest;
-        units %= I::BLOCKS;
-    }
-    state.units::<D>(units, batches_per_unit, batches);
+    let (batches, _) = data.into_chunks::<I::BatchLen>();
+    state.units::<D>(batches_per_unit, batches);
 }
 
 /// Where the work stands: the tweaks of the next batch, and the IVs of the data units to come.
@@ -121,39 +113,18 @@ struct State<'k, I: Isa, const N: usize> {
 }
 
 impl<I: Isa, const N: usize> State<'_, I, N> {
-    /// Groups of data units, each of which is one batch.
-    #[inline(always)]
-    fn single_batch_groups<D: Direction>(&mut self, batches: Batches<'_, '_, I>) {
-        let mut rest = batches;
-        while !rest.is_empty() {
-            let (mut group, after) = rest.split_at(I::BLOCKS);
-            rest = after;
-            unrolled!(PLACE in [0 1 2 3] {
-                if PLACE < I::BLOCKS {
-                    let next = self.ivs.after::<I>(PLACE);
-                    self.batch::<D, { PLACE == 0 }>(group.get(PLACE), Some(&next));
-                }
-            });
-        }
-    }
-
     /// Data units of whole batches.
     #[inline(always)]
-    fn units<D: Direction>(
-        &mut self,
-        mut units: usize,
-        batches_per_unit: usize,
-        batches: Batches<'_, '_, I>,
-    ) {
+    fn units<D: Direction>(&mut self, batches_per_unit: usize, batches: Batches<'_, '_, I>) {
         let mut rest = batches;
         let mut place = 0;
-        while units > 0 {
+        while !rest.is_empty() {
             // All but the last batch go on in the same data unit; the last makes the next one's tweaks.
             let (mut steps, after) = rest.split_at(batches_per_unit - 1);
             let (mut last, after) = after.split_at(1);
             rest = after;
-            // The first takes the IVs of the next group along, unless nothing will need them.
-            let mut takes_ivs = place == 0 && units > I::BLOCKS;
+            // The first batch takes the IVs of the next group along, unless nothing will need them.
+            let mut takes_ivs = place == 0 && rest.len() >= I::BLOCKS * batches_per_unit;
             if takes_ivs && !steps.is_empty() {
                 let (mut first, others) = steps.split_at(1);
                 steps = others;
@@ -163,14 +134,18 @@ impl<I: Isa, const N: usize> State<'_, I, N> {
             for data in steps {
                 self.batch::<D, false>(data, None);
             }
-            if takes_ivs {
-                // The first is the last, and if groups are of one, needs what it would make.
+            if takes_ivs && I::BLOCKS == 1 {
+                // The first batch is the last, and needs them already.
                 self.ivs.encrypt_next(self.isa, self.keys.tweak);
+                takes_ivs = false;
             }
             let next = self.ivs.after::<I>(place);
-            self.batch::<D, false>(last.get(0), Some(&next));
+            if takes_ivs {
+                self.batch::<D, true>(last.get(0), Some(&next));
+            } else {
+                self.batch::<D, false>(last.get(0), Some(&next));
+            }
             place = (place + 1) % I::BLOCKS;
-            units -= 1;
         }
     }
 
@@ -320,6 +295,7 @@ fn following_tweaks<I: Isa>(isa: I, tweaks: I::Vector) -> I::Vector {
 }
 
 /// IVs on their way to become tweaks; a group is as many as a vector holds.
+#[repr(align(64))]
 struct Ivs {
     numbers: Numbers,
     /// Encrypted: of the group that is worked on.

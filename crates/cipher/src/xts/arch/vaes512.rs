@@ -109,7 +109,13 @@ impl<const CLMUL: bool> Isa for Vaes512<CLMUL> {
                 let high_half = _mm512_set_epi64(-1, 0, -1, 0, -1, 0, -1, 0);
                 let left = _mm512_sllv_epi64(tweak, left);
                 let shifted = _mm512_ternarylogic_epi64::<XOR_AND>(left, out, high_half);
-                _mm512_xor_si512(shifted, _mm512_clmulepi64_epi128::<0>(out, reducer))
+                // Of the low half alone: what is zero there is zero in all of these.
+                let out = _mm512_andnot_si512(high_half, out);
+                let doubled = _mm512_add_epi64(out, out);
+                let times_4 = _mm512_slli_epi64::<2>(out);
+                let times_128 = _mm512_slli_epi64::<7>(out);
+                let sum = _mm512_ternarylogic_epi64::<XOR3>(shifted, out, doubled);
+                _mm512_ternarylogic_epi64::<XOR3>(sum, times_4, times_128)
             }
         }
     }
