@@ -12,6 +12,8 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, m
 
 /// The sizes of LUKS, others of whole batches and of parts of one for every vector width, the largest.
 const UNIT_BYTES: [usize; 8] = [16, 48, 512, 1024, 2048, 4096, 4112, XtsAes::MAX_UNIT_BYTES];
+/// Whole pages, whatever their size here.
+const GUARD_BYTES: usize = 64 << 10;
 const MAX_BYTES: usize = 3 * XtsAes::MAX_UNIT_BYTES;
 
 /// Where in its pages a buffer lies.
@@ -26,37 +28,31 @@ enum Edge {
 /// Memory for a buffer of up to `room` bytes between two pages that nothing may touch.
 struct Guarded {
     mapping: *mut c_void,
-    guard_bytes: usize,
     room: usize,
 }
 
 impl Guarded {
     fn new(room: usize) -> Self {
-        let guard_bytes = rustix::param::page_size();
-        let room = room.next_multiple_of(guard_bytes);
-        let len = room + 2 * guard_bytes;
+        let room = room.next_multiple_of(GUARD_BYTES);
+        let len = room + 2 * GUARD_BYTES;
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a null address lets the kernel choose, so that no existing mapping is touched.
         let mapping =
             unsafe { mmap_anonymous(ptr::null_mut(), len, access, MapFlags::PRIVATE) }.unwrap();
-        for offset in [0, guard_bytes + room] {
-            // SAFETY: a page of the mapping just made, which nothing refers to yet.
+        for offset in [0, GUARD_BYTES + room] {
+            // SAFETY: pages of the mapping just made, which nothing refers to yet.
             unsafe {
                 let guard = mapping.byte_add(offset);
-                mprotect(guard, guard_bytes, MprotectFlags::empty()).unwrap();
+                mprotect(guard, GUARD_BYTES, MprotectFlags::empty()).unwrap();
             }
         }
-        Self {
-            mapping,
-            guard_bytes,
-            room,
-        }
+        Self { mapping, room }
     }
 
     /// `len` bytes at an edge.
     fn at(&mut self, edge: Edge, len: usize) -> &mut [u8] {
         assert!(len <= self.room);
-        let offset = self.guard_bytes
+        let offset = GUARD_BYTES
             + match edge {
                 Edge::Start => 0,
                 Edge::End => self.room - len,
@@ -68,7 +64,7 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        let len = self.room + 2 * self.guard_bytes;
+        let len = self.room + 2 * GUARD_BYTES;
         // SAFETY: the mapping of `new`, which nothing borrows from any more.
         unsafe { munmap(self.mapping, len) }.unwrap();
     }

@@ -179,7 +179,7 @@ fn instructions(options: &Options, driver: &Path) -> Result<()> {
         return skip("they are those of Linux on x86-64");
     }
     let path = Record::path();
-    let rustc = output(&mut Command::new("rustc").arg("--version"))?
+    let rustc = output(Command::new("rustc").arg("--version"))?
         .trim()
         .to_owned();
     let record = match options.bless {

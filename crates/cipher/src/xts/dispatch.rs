@@ -108,10 +108,14 @@ impl Xts {
             (None, 32) => Engine::Portable128(Portable::new(key)?),
             (None, 64) => Engine::Portable256(Portable::new(key)?),
             (Some(unit), 32) => {
-                Engine::Fused128(unit, on_unit!(unit, isa => Schedule::new(isa, key))?)
+                let schedule: Option<Box<Schedule<11>>> =
+                    on_unit!(unit, isa => Schedule::new(isa, key));
+                Engine::Fused128(unit, schedule?)
             }
             (Some(unit), 64) => {
-                Engine::Fused256(unit, on_unit!(unit, isa => Schedule::new(isa, key))?)
+                let schedule: Option<Box<Schedule<15>>> =
+                    on_unit!(unit, isa => Schedule::new(isa, key));
+                Engine::Fused256(unit, schedule?)
             }
             _ => return None,
         };

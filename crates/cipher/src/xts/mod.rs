@@ -3,6 +3,12 @@
 //! [`fused`] is the algorithm as the CPU's own AES instructions run it, over a vector unit of [`arch`];
 //! [`portable`] runs on any CPU, over the `aes` crate. [`dispatch`] holds a key for the one or the other.
 
+// Elsewhere there is no vector unit, and all but the portable kernel waits for one.
+#![cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(unused, unreachable_code)
+)]
+
 /// The body, once for each literal: loops over arrays of vectors stay in registers only if they are
 /// unrolled, and rounds of AES are more than the compiler unrolls by itself.
 macro_rules! unrolled {

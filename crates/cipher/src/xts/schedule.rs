@@ -170,9 +170,11 @@ mod tests {
         for_every_unit(|unit| {
             for len in 0..=80 {
                 let key = vec![1; len];
-                let schedule = on_unit!(unit, isa => Schedule::<11>::new(isa, &key));
+                let schedule: Option<Box<Schedule<11>>> =
+                    on_unit!(unit, isa => Schedule::new(isa, &key));
                 assert_eq!(schedule.is_some(), len == 32);
-                let schedule = on_unit!(unit, isa => Schedule::<15>::new(isa, &key));
+                let schedule: Option<Box<Schedule<15>>> =
+                    on_unit!(unit, isa => Schedule::new(isa, &key));
                 assert_eq!(schedule.is_some(), len == 64);
             }
         });
