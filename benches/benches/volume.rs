@@ -99,7 +99,12 @@ fn volume(path: &std::path::Path) -> Volume<FileStorage> {
 
 fn reads(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a folder to work in");
-    let volume = volume(&dir.path().join("volume"));
+    let path = dir.path().join("volume");
+    let volume = volume(&path);
+    let mapped = FileStorage::open(&path, Access::ReadOnly)
+        .expect("the volume's file")
+        .with_mapped_reads();
+    let mapped = Volume::open(mapped, Secret::Passphrase(PASSPHRASE)).expect("the volume opened");
     for load in &LOADS {
         let mut group = criterion.benchmark_group(format!("read {}", load.name));
         group.throughput(Throughput::Bytes(load.request_len * load.requests));
@@ -125,6 +130,17 @@ fn reads(criterion: &mut Criterion) {
                     bencher.iter(|| {
                         load.on_threads(threads, |buf, offset| {
                             volume.read_at(buf, offset).expect("a read");
+                        });
+                    });
+                },
+            );
+            group.bench_with_input(
+                BenchmarkId::new("mapped volume", threads),
+                &threads,
+                |bencher, &threads| {
+                    bencher.iter(|| {
+                        load.on_threads(threads, |buf, offset| {
+                            mapped.read_at(buf, offset).expect("a read");
                         });
                     });
                 },
