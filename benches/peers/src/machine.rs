@@ -35,11 +35,17 @@ impl Machine {
             family: member("cpu family"),
             model: member("model"),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            linux: linux.trim().to_owned(),
+            linux: version(&linux).to_owned(),
             rustc: env!("PEERS_RUSTC"),
             date: date(seconds / 86400),
         })
     }
+}
+
+/// The version in a release's name, without what a builder appends to it.
+fn version(release: &str) -> &str {
+    let end = release.find(|letter: char| !(letter.is_ascii_digit() || letter == '.'));
+    &release[..end.unwrap_or(release.len())]
 }
 
 /// The civil date so many days after 1970-01-01.
