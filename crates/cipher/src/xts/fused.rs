@@ -191,6 +191,7 @@ impl<I: Isa, const N: usize> State<'_, I, N> {
             ivs,
         } = self;
         let isa = *isa;
+        isa.align_code();
         let first_key = isa.splat(&keys.data[0]);
         let last_key = isa.splat(&keys.data[N - 1]);
         let mut states = [first_key; STREAMS];

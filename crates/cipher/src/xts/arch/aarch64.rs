@@ -172,6 +172,11 @@ impl Isa for ArmAes {
     }
 
     #[inline(always)]
+    fn align_code(self) {
+        // Instructions of four bytes, all of them.
+    }
+
+    #[inline(always)]
     fn sub_word(self, word: u32) -> u32 {
         // SAFETY: `self` proves AES.
         unsafe {

@@ -102,6 +102,10 @@ pub(super) trait Isa: Copy {
         needed_next: &mut Self::Vector,
     );
 
+    /// Begins a line of the instruction cache here, if this is where a hot loop begins. What the CPU makes of
+    /// instructions as long as those of AVX-512 depends on where they lie: 2 % on a Zen 4.
+    fn align_code(self);
+
     /// `SubWord` of the key expansion (FIPS 197, 5.2), in time that does not depend on the word.
     fn sub_word(self, word: u32) -> u32;
     /// `InvMixColumns` of a round key.

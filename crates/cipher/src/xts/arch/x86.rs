@@ -127,6 +127,12 @@ macro_rules! methods_of_any_width {
         }
 
         #[inline(always)]
+        fn align_code(self) {
+            // SAFETY: instructions that do nothing, up to the next multiple of 64.
+            unsafe { std::arch::asm!(".p2align 6", options(nomem, nostack, preserves_flags)) }
+        }
+
+        #[inline(always)]
         fn sub_word(self, word: u32) -> u32 {
             // SAFETY: whoever makes `self` asks for AES and SSE 4.1 too.
             unsafe { x86::sub_word(word) }
