@@ -6,7 +6,7 @@ mod common;
 
 use std::ffi::OsStr;
 
-use common::{command, decrypted, encrypted, key_file, lucarne, words};
+use common::{CHEAP, command, decrypted, encrypted, key_file, lucarne, words};
 use lucarne::{KERNEL_VARIABLE, Kernel};
 use lucarne_testkit::{process::run, scratch::Scratch};
 
@@ -31,7 +31,8 @@ fn a_kernel_that_cannot_be_had_is_refused_by_name() {
     let scratch = Scratch::new();
     let plain = scratch.file("plain", b"text");
     let (key, volume) = (key_file(&scratch), scratch.path("volume"));
-    let encrypt = words!["encrypt", "-q", "-d", key, plain, &volume];
+    let mut encrypt = words!["encrypt", "-q", "-d", key, plain, &volume].to_vec();
+    encrypt.extend(CHEAP.map(Into::into));
 
     let outcome = lucarne(encrypt.iter().cloned().chain(words!["--kernel", "sse2"]));
     assert_eq!(outcome.code, Some(1));

@@ -341,13 +341,13 @@ pub(crate) struct BenchmarkArgs {
     #[arg(long, value_name = "LANES", value_parser = size::number_u32)]
     pub(crate) pbkdf_parallel: Option<u32>,
 
-    /// Measure with this kernel only: vaes512, vaes256, aesni, armv8 or portable
-    #[arg(long, value_name = "KERNEL")]
-    pub(crate) kernel: Option<String>,
-
     /// Print one JSON object when all is measured, instead of the table
     #[arg(long)]
     pub(crate) json: bool,
+
+    // Restricts the measurement to the one that it names.
+    #[command(flatten)]
+    pub(crate) kernel: KernelArgs,
 }
 
 /// `completions`

@@ -61,6 +61,7 @@ fn kernel_args(verb: &Verb) -> Option<&KernelArgs> {
         Verb::Decrypt(args) => Some(&args.kernel),
         Verb::Read(args) => Some(&args.kernel),
         Verb::Write(args) => Some(&args.kernel),
+        Verb::Benchmark(args) => Some(&args.kernel),
         _ => None,
     }
 }

@@ -38,10 +38,7 @@ pub(crate) fn run(args: &BenchmarkArgs) -> anyhow::Result<()> {
 
 /// What the options ask for, refused before anything is measured if it cannot be had.
 fn tests(args: &BenchmarkArgs) -> anyhow::Result<Vec<Test>> {
-    let kernel = match &args.kernel {
-        Some(name) => Some(kernel(name)?),
-        None => None,
-    };
+    let kernel = args.kernel.kernel;
     let argon2 = argon2(args)?;
     let mut tests = Vec::new();
     match (args.pbkdf.as_deref(), &args.hash) {
@@ -71,15 +68,6 @@ fn tests(args: &BenchmarkArgs) -> anyhow::Result<Vec<Test>> {
         tests = Test::all(&argon2, kernel);
     }
     Ok(tests)
-}
-
-/// The kernel of this name, if this CPU can run it.
-fn kernel(name: &str) -> anyhow::Result<Kernel> {
-    let kernel: Kernel = name.parse().map_err(|error| refused("--kernel", error))?;
-    for test in Test::kernels(Some(kernel), &[64]) {
-        test.check().map_err(|error| refused("--kernel", error))?;
-    }
-    Ok(kernel)
 }
 
 fn argon2(args: &BenchmarkArgs) -> anyhow::Result<KdfRequest> {
