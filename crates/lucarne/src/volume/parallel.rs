@@ -13,9 +13,9 @@ use crate::sector_map::{REGION_LEN_BYTES, SectorMap};
 const MIN_LEN_BYTES: usize = 1 << 20;
 
 /// The parts into which a request of `len` bytes from `offset` on is cut: offsets from its start, the last
-/// being its end; at most two parts a thread, so that one that is late holds up little.
+/// being its end; about two parts a thread, so that one that is late holds up little.
 fn borders(len: usize, offset: u64, threads: usize) -> Vec<usize> {
-    let regions = len / REGION_LEN_BYTES as usize;
+    let regions = len.div_ceil(REGION_LEN_BYTES as usize);
     let regions_per_part = regions.div_ceil(2 * threads).max(1);
     let part_len = regions_per_part * REGION_LEN_BYTES as usize;
     // Less than a region, so it fits.
