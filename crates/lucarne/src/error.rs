@@ -95,6 +95,8 @@ pub enum IoOp {
     Random,
     /// Start threads.
     StartThreads,
+    /// Keep other processes out.
+    Lock,
 }
 
 impl IoOp {
@@ -120,6 +122,7 @@ impl std::fmt::Display for IoOp {
             Self::Rename => "name the finished file",
             Self::Random => "take random bytes",
             Self::StartThreads => "start threads",
+            Self::Lock => "lock the header",
         })
     }
 }

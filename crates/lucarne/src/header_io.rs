@@ -102,7 +102,11 @@ pub(crate) fn write_new(
     Ok(())
 }
 
-fn write_copy(storage: &dyn Storage, header: &Header, copy: HeaderCopy) -> Result<(), Error> {
+pub(crate) fn write_copy(
+    storage: &dyn Storage,
+    header: &Header,
+    copy: HeaderCopy,
+) -> Result<(), Error> {
     let mut salt = [0; 64];
     getrandom::fill(&mut salt).map_err(random_failed)?;
     let offset = copy.offset(header.header_size());
@@ -127,7 +131,7 @@ pub(crate) fn clear_before_data(storage: &dyn Storage, layout: &Layout) -> Resul
 
 /// Bytes that look like key material: a keystream under a key that is forgotten at once. Drawing them
 /// all from the system would take longer than writing them.
-fn fill_with_noise(storage: &dyn Storage, offset: u64, len: u64) -> Result<(), Error> {
+pub(crate) fn fill_with_noise(storage: &dyn Storage, offset: u64, len: u64) -> Result<(), Error> {
     let spec: CipherSpec = "aes-xts-plain64".parse()?;
     let key = SecretBytes::random(64).map_err(random_failed)?;
     let cipher = SectorCipher::new(&spec, &key, DataUnit::B4096)?;

@@ -21,6 +21,7 @@
 //! | open a volume | [`Volume::open`], [`OpenOptions`] (detached header, keyslot, cost limits) |
 //! | look at a header without a key | [`read_header`] |
 //! | find a volume key | [`unlock()`] |
+//! | change keys, tokens and names | [`HeaderEditor`] |
 //! | make an empty volume | [`format`](fn@format), [`FormatOptions`] |
 //! | make a volume from plaintext, and back | [`encrypt`], [`decrypt`], [`Output`] |
 //! | know what this machine can do | [`benchmark`] |
@@ -34,6 +35,7 @@ pub mod benchmark;
 
 mod bulk;
 mod create;
+mod editor;
 mod error;
 mod header_io;
 mod layout;
@@ -47,6 +49,7 @@ pub use bulk::{
     Parallelism, Replace, Source, decrypt, encrypt,
 };
 pub use create::{FormatOptions, Formatted, format};
+pub use editor::{HeaderEditor, KeyslotOptions};
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
 pub use header_io::read_header;
 pub use length_token::LengthToken;
@@ -60,5 +63,5 @@ pub use lucarne_format::luks2;
 pub use lucarne_keyslot::{Cost, CostLimits, Hash, KdfKind, KdfRequest};
 pub use lucarne_secret::{SecretBytes, make_process_undumpable};
 pub use lucarne_storage::{
-    Access, FileStorage, LockKind, MemoryStorage, NewFile, OffsetStorage, Storage,
+    Access, FileStorage, HeaderLock, LockKind, MemoryStorage, NewFile, OffsetStorage, Storage,
 };

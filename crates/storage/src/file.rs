@@ -5,12 +5,13 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, SeekFrom};
 
-use crate::Storage;
 use crate::aligned::is_direct_capable;
 use crate::mapping::Mapping;
+use crate::{HeaderLock, Storage};
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,6 +224,10 @@ impl Storage for FileStorage {
         };
         let end = rustix::fs::seek(&self.buffered, SeekFrom::Hole(start)).unwrap_or(len);
         Ok(Some(start..end.min(len)))
+    }
+
+    fn lock_header(&self, patience: Duration) -> io::Result<HeaderLock<'_>> {
+        HeaderLock::take(&self.buffered, self.is_block_device, patience)
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {

@@ -18,6 +18,7 @@
 mod aligned;
 pub mod fault;
 mod file;
+mod lock;
 mod mapping;
 mod memory;
 mod new_file;
@@ -25,12 +26,14 @@ mod offset;
 
 pub use aligned::{AlignedBuffer, DIRECT_ALIGNMENT};
 pub use file::{Access, FileStorage, LockKind};
+pub use lock::HeaderLock;
 pub use memory::MemoryStorage;
 pub use new_file::NewFile;
 pub use offset::OffsetStorage;
 
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
 /// Bytes at positions, for any number of threads at once.
 ///
@@ -82,6 +85,14 @@ pub trait Storage: Send + Sync {
     fn reserve(&self, _len: u64) -> io::Result<()> {
         Ok(())
     }
+
+    /// Keeps the other processes that change the header which lies here out until the lock is dropped, and
+    /// waits for them for at most `patience`; then [`io::ErrorKind::WouldBlock`].
+    ///
+    /// Storage that no other process reaches has nothing to lock.
+    fn lock_header(&self, _patience: Duration) -> io::Result<HeaderLock<'_>> {
+        Ok(HeaderLock::none())
+    }
 }
 
 macro_rules! forward_storage {
@@ -99,6 +110,9 @@ macro_rules! forward_storage {
                 (**self).visit(range, visitor)
             }
             fn reserve(&self, len: u64) -> io::Result<()> { (**self).reserve(len) }
+            fn lock_header(&self, patience: Duration) -> io::Result<HeaderLock<'_>> {
+                (**self).lock_header(patience)
+            }
         }
     )*};
 }

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
-use crate::Storage;
+use crate::{HeaderLock, Storage};
 
 /// The bytes `range` of another storage, as a storage of their own.
 ///
@@ -49,6 +50,10 @@ impl<S: Storage> Storage for OffsetStorage<S> {
     fn len(&self) -> io::Result<u64> {
         let end = self.inner.len()?.min(self.window.end);
         Ok(end.saturating_sub(self.window.start))
+    }
+
+    fn lock_header(&self, patience: Duration) -> io::Result<HeaderLock<'_>> {
+        self.inner.lock_header(patience)
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {

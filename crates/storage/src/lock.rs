@@ -1,0 +1,141 @@
+//! Locks between processes that change a header: cryptsetup's own, so that it and we respect each other.
+//!
+//! For a file that is `flock` on the file itself. For a block device it is `flock` on a file of
+//! `/run/cryptsetup` named after the device's number, where that directory is or can be made; elsewhere on
+//! the device's node, which keeps our own processes apart.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, OFlags};
+
+const DEVICE_LOCKS: &str = "/run/cryptsetup";
+/// How often a lock that another process holds is tried again.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// Held until it is dropped; see [`crate::Storage::lock_header`].
+#[derive(Debug)]
+pub struct HeaderLock<'a>(Option<Held<'a>>);
+
+#[derive(Debug)]
+enum Held<'a> {
+    /// The file, or the device's node.
+    Itself(&'a File),
+    /// A file that stands for the device; closing it gives the lock back.
+    LockFile(#[expect(dead_code, reason = "held open")] File),
+}
+
+impl HeaderLock<'static> {
+    /// For storage that no other process can reach.
+    pub fn none() -> Self {
+        Self(None)
+    }
+}
+
+impl<'a> HeaderLock<'a> {
+    /// Locks an open file or block device, waiting for at most `patience`.
+    pub(crate) fn take(
+        file: &'a File,
+        is_block_device: bool,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        let deadline = Instant::now() + patience;
+        if is_block_device && let Some(path) = device_lock_path(file)? {
+            loop {
+                let lock_file = open_lock_file(&path)?;
+                wait(&lock_file, deadline)?;
+                // Who gave it back may have removed it: then this one keeps nobody out.
+                let now = std::fs::metadata(&path).map(|there| (there.dev(), there.ino()));
+                let ours = lock_file.metadata()?;
+                if now.is_ok_and(|now| now == (ours.dev(), ours.ino())) {
+                    return Ok(Self(Some(Held::LockFile(lock_file))));
+                }
+            }
+        }
+        wait(file, deadline)?;
+        Ok(Self(Some(Held::Itself(file))))
+    }
+}
+
+impl Drop for HeaderLock<'_> {
+    fn drop(&mut self) {
+        if let Some(Held::Itself(file)) = &self.0 {
+            // Closing the file would give it back too; there is nobody to tell.
+            let _ = rustix::fs::flock(file, FlockOperation::Unlock);
+        }
+    }
+}
+
+/// Where cryptsetup locks this device; `None` where its directory is not to be had.
+fn device_lock_path(device: &File) -> io::Result<Option<PathBuf>> {
+    let made = DirBuilder::new().mode(0o700).create(DEVICE_LOCKS);
+    let usable = match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Path::new(DEVICE_LOCKS).is_dir()
+        }
+        other => other.is_ok(),
+    };
+    if !usable {
+        return Ok(None);
+    }
+    let number = device.metadata()?.rdev();
+    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+    Ok(Some(
+        Path::new(DEVICE_LOCKS).join(format!("L_{major}:{minor}")),
+    ))
+}
+
+fn open_lock_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+        .open(path)
+}
+
+fn wait(file: &File, deadline: Instant) -> io::Result<()> {
+    loop {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                std::thread::sleep(RETRY);
+            }
+            result => return Ok(result?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_keeps_another_opening_out_until_it_is_dropped() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (first, second) = (file.reopen().unwrap(), file.reopen().unwrap());
+        let lock = HeaderLock::take(&first, false, Duration::ZERO).unwrap();
+        let refused = HeaderLock::take(&second, false, Duration::from_millis(20)).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        drop(lock);
+        HeaderLock::take(&second, false, Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn it_waits_for_who_holds_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (first, second) = (file.reopen().unwrap(), file.reopen().unwrap());
+        let lock = HeaderLock::take(&first, false, Duration::ZERO).unwrap();
+        std::thread::scope(|scope| {
+            let waiting =
+                scope.spawn(|| HeaderLock::take(&second, false, Duration::from_secs(60)).is_ok());
+            std::thread::sleep(Duration::from_millis(30));
+            drop(lock);
+            assert!(waiting.join().unwrap());
+        });
+    }
+}
