@@ -8,6 +8,7 @@
 mod argon2_peers;
 mod evp;
 mod gcrypt;
+mod libargon2;
 mod limits;
 mod machine;
 mod measure;

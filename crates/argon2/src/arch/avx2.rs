@@ -9,7 +9,8 @@ use std::arch::x86_64::{
 use std::array::from_fn;
 
 use super::BlockFunction;
-use super::rounds::{Layout, Vector, block_function, permute_columns, permute_rows};
+use super::rounds::{Layout, Vector, Vectors, block_function, permute_columns, permute_rows};
+use super::x86::{self, kernel_of_any_width};
 use crate::block::Block;
 
 /// That this CPU has AVX2, and the system keeps its registers.
@@ -32,50 +33,18 @@ impl Avx2 {
     }
 }
 
-impl BlockFunction for Avx2 {
-    #[inline]
-    fn compress(self, block: &mut Block, x: &Block, y: &Block, onto: bool) {
-        // SAFETY: the CPU has the instructions, or `self` would not exist.
-        unsafe {
-            if onto {
-                compress::<true>(self, block, x, y);
-            } else {
-                compress::<false>(self, block, x, y);
-            }
-        }
-    }
-
-    #[inline]
-    fn prefetch(self, block: &Block) {
-        super::prefetch(block);
-    }
-}
-
-#[target_feature(enable = "avx2")]
-fn compress<const ONTO: bool>(kernel: Avx2, block: &mut Block, x: &Block, y: &Block) {
-    block_function::<_, ONTO>(kernel, block, x, y);
+kernel_of_any_width! {
+    kernel: Avx2, features: "avx2",
+    /// Four words.
+    vector: Ymm, register: __m256i, words: 4,
+    load: _mm256_loadu_si256, store: _mm256_storeu_si256,
+    add: _mm256_add_epi64, xor: _mm256_xor_si256, multiply: _mm256_mul_epu32,
+    rotate_right: rotate_right, turn: _mm256_permute4x64_epi64, straddle: _mm256_alignr_epi8,
 }
 
 impl Layout for Avx2 {
-    type Vector = Ymm;
     /// A row is four of them.
     type State = [Ymm; 32];
-
-    #[inline(always)]
-    fn load(self, block: &Block, i: usize) -> Ymm {
-        let words = &block.0.as_chunks::<4>().0[i];
-        // SAFETY: `words` are 32 bytes that may be read, and the CPU has the instruction, or `self`
-        // would not exist.
-        Ymm(unsafe { _mm256_loadu_si256(words.as_ptr().cast()) })
-    }
-
-    #[inline(always)]
-    fn store(self, block: &mut Block, i: usize, vector: Ymm) {
-        let words = &mut block.0.as_chunks_mut::<4>().0[i];
-        // SAFETY: `words` are 32 bytes that may be written, and the CPU has the instruction, or
-        // `self` would not exist.
-        unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), vector.0) }
-    }
 
     /// Two rows at a time.
     #[inline(always)]
@@ -104,63 +73,18 @@ impl Layout for Avx2 {
     }
 }
 
-/// Four words. It is made by [`Avx2::load`] alone.
-#[derive(Clone, Copy)]
-pub(super) struct Ymm(__m256i);
-
-impl Vector for Ymm {
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        // SAFETY: a `Ymm` exists only where AVX2 does.
-        Self(unsafe { _mm256_add_epi64(self.0, other.0) })
-    }
-
-    #[inline(always)]
-    fn xor(self, other: Self) -> Self {
-        // SAFETY: a `Ymm` exists only where AVX2 does.
-        Self(unsafe { _mm256_xor_si256(self.0, other.0) })
-    }
-
-    #[inline(always)]
-    fn multiply(self, other: Self) -> Self {
-        // SAFETY: a `Ymm` exists only where AVX2 does.
-        Self(unsafe { _mm256_mul_epu32(self.0, other.0) })
-    }
-
-    #[inline(always)]
-    fn rotate_right<const N: i32>(self) -> Self {
-        // SAFETY: a `Ymm` exists only where AVX2 does.
-        Self(unsafe {
-            // There is no rotation: by whole bytes it is a shuffle, by 63 a doubling and what that
-            // loses.
-            match N {
-                32 => _mm256_shuffle_epi32::<0b10_11_00_01>(self.0),
-                24 => _mm256_shuffle_epi8(self.0, bytes_down(3)),
-                16 => _mm256_shuffle_epi8(self.0, bytes_down(2)),
-                _ => _mm256_xor_si256(
-                    _mm256_add_epi64(self.0, self.0),
-                    _mm256_srli_epi64::<63>(self.0),
-                ),
-            }
-        })
-    }
-
-    #[inline(always)]
-    fn turn<const N: i32>(self) -> Self {
-        // SAFETY: a `Ymm` exists only where AVX2 does.
-        Self(unsafe {
-            match N {
-                1 => _mm256_permute4x64_epi64::<0b00_11_10_01>(self.0),
-                2 => _mm256_permute4x64_epi64::<0b01_00_11_10>(self.0),
-                _ => _mm256_permute4x64_epi64::<0b10_01_00_11>(self.0),
-            }
-        })
-    }
-
-    #[inline(always)]
-    fn straddle(self, other: Self) -> Self {
-        // SAFETY: a `Ymm` exists only where AVX2 does.
-        Self(unsafe { _mm256_alignr_epi8::<8>(other.0, self.0) })
+/// There is no such instruction: by whole bytes it is a shuffle, by 63 a doubling and what that loses.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn rotate_right<const N: i32>(words: __m256i) -> __m256i {
+    match N {
+        32 => _mm256_shuffle_epi32::<0b10_11_00_01>(words),
+        24 => _mm256_shuffle_epi8(words, bytes_down(3)),
+        16 => _mm256_shuffle_epi8(words, bytes_down(2)),
+        _ => _mm256_xor_si256(
+            _mm256_add_epi64(words, words),
+            _mm256_srli_epi64::<63>(words),
+        ),
     }
 }
 

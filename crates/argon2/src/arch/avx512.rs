@@ -9,7 +9,8 @@ use std::arch::x86_64::{
 use std::array::from_fn;
 
 use super::BlockFunction;
-use super::rounds::{Layout, Vector, block_function, permute_columns, permute_rows};
+use super::rounds::{Layout, Vector, Vectors, block_function, permute_columns, permute_rows};
+use super::x86::{self, kernel_of_any_width};
 use crate::block::Block;
 
 /// That this CPU has AVX-512 F and BW, and the system keeps its registers.
@@ -33,50 +34,18 @@ impl Avx512 {
     }
 }
 
-impl BlockFunction for Avx512 {
-    #[inline]
-    fn compress(self, block: &mut Block, x: &Block, y: &Block, onto: bool) {
-        // SAFETY: the CPU has the instructions, or `self` would not exist.
-        unsafe {
-            if onto {
-                compress::<true>(self, block, x, y);
-            } else {
-                compress::<false>(self, block, x, y);
-            }
-        }
-    }
-
-    #[inline]
-    fn prefetch(self, block: &Block) {
-        super::prefetch(block);
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw")]
-fn compress<const ONTO: bool>(kernel: Avx512, block: &mut Block, x: &Block, y: &Block) {
-    block_function::<_, ONTO>(kernel, block, x, y);
+kernel_of_any_width! {
+    kernel: Avx512, features: "avx512f,avx512bw",
+    /// Eight words.
+    vector: Zmm, register: __m512i, words: 8,
+    load: _mm512_loadu_epi64, store: _mm512_storeu_epi64,
+    add: _mm512_add_epi64, xor: _mm512_xor_si512, multiply: _mm512_mul_epu32,
+    rotate_right: _mm512_ror_epi64, turn: _mm512_permutex_epi64, straddle: _mm512_alignr_epi8,
 }
 
 impl Layout for Avx512 {
-    type Vector = Zmm;
     /// A row is two of them.
     type State = [Zmm; 16];
-
-    #[inline(always)]
-    fn load(self, block: &Block, i: usize) -> Zmm {
-        let words = &block.0.as_chunks::<8>().0[i];
-        // SAFETY: `words` are 64 bytes that may be read, and the CPU has the instruction, or `self`
-        // would not exist.
-        Zmm(unsafe { _mm512_loadu_epi64(words.as_ptr().cast()) })
-    }
-
-    #[inline(always)]
-    fn store(self, block: &mut Block, i: usize, vector: Zmm) {
-        let words = &mut block.0.as_chunks_mut::<8>().0[i];
-        // SAFETY: `words` are 64 bytes that may be written, and the CPU has the instruction, or
-        // `self` would not exist.
-        unsafe { _mm512_storeu_epi64(words.as_mut_ptr().cast(), vector.0) }
-    }
 
     /// All rows at once, in pairs that share a vector.
     #[inline(always)]
@@ -109,54 +78,6 @@ impl Layout for Avx512 {
                 sink(place(quarter, i), vector);
             }
         }
-    }
-}
-
-/// Eight words. It is made by [`Avx512::load`] alone.
-#[derive(Clone, Copy)]
-pub(super) struct Zmm(__m512i);
-
-impl Vector for Zmm {
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        // SAFETY: a `Zmm` exists only where AVX-512 does.
-        Self(unsafe { _mm512_add_epi64(self.0, other.0) })
-    }
-
-    #[inline(always)]
-    fn xor(self, other: Self) -> Self {
-        // SAFETY: a `Zmm` exists only where AVX-512 does.
-        Self(unsafe { _mm512_xor_si512(self.0, other.0) })
-    }
-
-    #[inline(always)]
-    fn multiply(self, other: Self) -> Self {
-        // SAFETY: a `Zmm` exists only where AVX-512 does.
-        Self(unsafe { _mm512_mul_epu32(self.0, other.0) })
-    }
-
-    #[inline(always)]
-    fn rotate_right<const N: i32>(self) -> Self {
-        // SAFETY: a `Zmm` exists only where AVX-512 does.
-        Self(unsafe { _mm512_ror_epi64::<N>(self.0) })
-    }
-
-    #[inline(always)]
-    fn turn<const N: i32>(self) -> Self {
-        // SAFETY: a `Zmm` exists only where AVX-512 does.
-        Self(unsafe {
-            match N {
-                1 => _mm512_permutex_epi64::<0b00_11_10_01>(self.0),
-                2 => _mm512_permutex_epi64::<0b01_00_11_10>(self.0),
-                _ => _mm512_permutex_epi64::<0b10_01_00_11>(self.0),
-            }
-        })
-    }
-
-    #[inline(always)]
-    fn straddle(self, other: Self) -> Self {
-        // SAFETY: a `Zmm` exists only where AVX-512 does.
-        Self(unsafe { _mm512_alignr_epi8::<8>(other.0, self.0) })
     }
 }
 

@@ -13,6 +13,8 @@ mod scalar;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
@@ -30,19 +32,6 @@ pub(crate) trait BlockFunction: Copy + Send + Sync {
 
     /// Brings a block into the cache before it is needed.
     fn prefetch(self, block: &Block);
-}
-
-/// Fetches all cache lines of a block.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-fn prefetch(block: &Block) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-
-    for line in block.0.as_chunks::<8>().0 {
-        // SAFETY: a prefetch is a hint: it reads nothing that the program could see and never
-        // faults, and `line` is valid besides. Every x86-64 CPU has it.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-    }
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]

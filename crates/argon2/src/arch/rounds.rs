@@ -18,14 +18,19 @@ pub(super) trait Vector: Copy {
     fn straddle(self, other: Self) -> Self;
 }
 
-/// How a block, an 8 × 8 matrix of pairs of words, lies in vectors.
-pub(super) trait Layout: Copy {
+/// A kernel's vectors, and their way into a block and out of it.
+pub(super) trait Vectors: Copy {
     type Vector: Vector;
-    /// The vectors of a block, row after row.
-    type State;
 
+    /// The block's words from `i` vectors on.
     fn load(self, block: &Block, i: usize) -> Self::Vector;
     fn store(self, block: &mut Block, i: usize, vector: Self::Vector);
+}
+
+/// How a block, an 8 × 8 matrix of pairs of words, lies in vectors.
+pub(super) trait Layout: Vectors {
+    /// The vectors of a block, row after row.
+    type State;
 
     /// P on each row.
     fn rows(vector: impl Fn(usize) -> Self::Vector) -> Self::State;
