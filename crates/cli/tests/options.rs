@@ -117,8 +117,10 @@ fn value_of(long: &str) -> &'static str {
 }
 
 /// Other options that this one needs.
-fn company_of(long: &str) -> &'static [&'static str] {
+fn company_of(long: &str, verb: &str) -> &'static [&'static str] {
     match long {
+        // Without --unbound it means nothing there, and does no harm.
+        "key-size" if verb == "luksAddKey" => &[],
         "key-size" => &["--cipher", "aes-xts-plain64"],
         "keyslot-cipher" => &["--keyslot-key-size", "512"],
         "keyslot-key-size" => &["--keyslot-cipher", "aes-xts-plain64"],
@@ -160,7 +162,7 @@ fn what_is_done_is_accepted_by_its_verbs() {
             if row.takes_value {
                 arguments.push(value_of(row.long));
             }
-            arguments.extend(company_of(row.long));
+            arguments.extend(company_of(row.long, verb));
             if row.long == "unbound" {
                 arguments.extend(["--key-slot", "1"]);
                 match *verb {
