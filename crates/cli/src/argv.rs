@@ -366,7 +366,7 @@ mod tests {
                 "--key-file: not allowed with isLuks",
             ),
             ("luksUUID --uuid x f", "--uuid: not done yet"),
-            ("luksAddKey f", "luksAddKey: not done yet"),
+            ("reencrypt f", "reencrypt: not done yet"),
             ("tcryptOpen f", "tcryptOpen: refused"),
             ("frobnicate f", "frobnicate: unknown verb"),
             ("", "a verb is missing"),

@@ -16,6 +16,11 @@ use crate::exit::{Failure, shown};
 pub(crate) const MAX_LEN: usize = 8 << 20;
 const FIRST_CAPACITY: usize = 4096;
 
+/// Standard input, which was to give the passphrase, has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("passphrase on standard input: nothing to read")]
+pub(crate) struct NothingToRead;
+
 /// Which bytes of the input are the passphrase.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Extent {
@@ -59,13 +64,12 @@ pub(crate) fn read(path: &Path, extent: Extent) -> anyhow::Result<SecretBytes> {
 
 /// Reads standard input to its end.
 pub(crate) fn read_stdin(extent: Extent) -> anyhow::Result<SecretBytes> {
-    let refused =
-        |error: io::Error| Failure::Parameters(format!("passphrase on standard input: {error}"));
     let mut stdin = unbuffered_stdin();
-    skip(&mut stdin, extent.offset).map_err(refused)?;
-    let secret = read_all(&mut stdin, extent.len).map_err(refused)?;
+    let secret = skip(&mut stdin, extent.offset)
+        .and_then(|()| read_all(&mut stdin, extent.len))
+        .map_err(stdin_refused)?;
     if secret.is_empty() {
-        return Err(refused(io::Error::other("nothing to read")).into());
+        return Err(NothingToRead.into());
     }
     Ok(secret)
 }
@@ -75,9 +79,14 @@ pub(crate) fn read_stdin_line(extent: Extent) -> anyhow::Result<SecretBytes> {
     let mut stdin = unbuffered_stdin();
     skip(&mut stdin, extent.offset)
         .and_then(|()| read_line(&mut stdin, extent.len))
-        .map_err(|error| {
-            Failure::Parameters(format!("passphrase on standard input: {error}")).into()
-        })
+        .map_err(stdin_refused)
+}
+
+fn stdin_refused(error: io::Error) -> anyhow::Error {
+    match error.get_ref() {
+        Some(inner) if inner.is::<NothingToRead>() => NothingToRead.into(),
+        _ => Failure::Parameters(format!("passphrase on standard input: {error}")).into(),
+    }
 }
 
 /// The descriptor itself: [`io::Stdin`] would keep what it read ahead, a secret, in a plain buffer.
@@ -181,7 +190,7 @@ fn read_line(input: &mut impl Read, len: usize) -> io::Result<SecretBytes> {
         }
     }
     if secret.len == 0 && !ended_by_newline {
-        return Err(io::Error::other("nothing to read"));
+        return Err(io::Error::other(NothingToRead));
     }
     check_len(secret.len, len)?;
     Ok(secret.finish())

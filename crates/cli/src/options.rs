@@ -93,15 +93,8 @@ pub(crate) const VERBS_NOT_DONE: &[(&str, State, &str)] = {
     const WORK: &str = "use cryptsetup meanwhile: the volumes are the same";
     const OWN: &str = "use decrypt, read and write meanwhile";
     &[
-        ("luksAddKey", State::ToCome, WORK),
-        ("luksChangeKey", State::ToCome, WORK),
-        ("luksRemoveKey", State::ToCome, WORK),
-        ("luksKillSlot", State::ToCome, WORK),
-        ("luksConvertKey", State::ToCome, WORK),
         ("luksHeaderBackup", State::ToCome, WORK),
         ("luksHeaderRestore", State::ToCome, WORK),
-        ("erase", State::ToCome, WORK),
-        ("luksErase", State::ToCome, WORK),
         ("token", State::ToCome, WORK),
         ("config", State::ToCome, WORK),
         ("luksConfig", State::ToCome, WORK),

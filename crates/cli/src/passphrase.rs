@@ -38,8 +38,7 @@ pub(crate) enum StdinRole {
 /// A source of passphrases.
 pub(crate) struct Source<'a> {
     args: &'a KeyFileArgs,
-    /// The volume's name in the prompt.
-    volume: &'a Path,
+    prompt: String,
     stdin: StdinRole,
 }
 
@@ -47,9 +46,15 @@ impl<'a> Source<'a> {
     pub(crate) fn new(args: &'a KeyFileArgs, volume: &'a Path, stdin: StdinRole) -> Self {
         Self {
             args,
-            volume,
+            prompt: format!("Enter passphrase for {}: ", volume.display()),
             stdin,
         }
+    }
+
+    /// Asks in other words.
+    pub(crate) fn with_prompt(mut self, prompt: impl Into<String>) -> Self {
+        self.prompt = prompt.into();
+        self
     }
 
     /// Whether a person types it, so that it is worth asking again.
@@ -114,8 +119,7 @@ impl<'a> Source<'a> {
         };
         let seconds = Duration::from_secs(self.args.timeout.into());
         let timeout = (!seconds.is_zero()).then_some(seconds);
-        let prompt = format!("Enter passphrase for {}: ", self.volume.display());
-        let passphrase = terminal.ask(&prompt, timeout)?;
+        let passphrase = terminal.ask(&self.prompt, timeout)?;
         if verify
             && !terminal
                 .ask("Verify passphrase: ", timeout)?

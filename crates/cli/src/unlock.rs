@@ -24,6 +24,8 @@ pub(crate) struct Unlocking<'a> {
     pub(crate) args: &'a UnlockArgs,
     pub(crate) volume_key_file: Option<&'a Path>,
     pub(crate) stdin: StdinRole,
+    /// What is asked for, where it is not the volume's passphrase in cryptsetup's usual words.
+    pub(crate) prompt: Option<String>,
 }
 
 impl<'a> Unlocking<'a> {
@@ -33,6 +35,7 @@ impl<'a> Unlocking<'a> {
             args: &args.unlock,
             volume_key_file: args.volume_key_file.as_deref(),
             stdin,
+            prompt: None,
         }
     }
 
@@ -74,6 +77,7 @@ impl<'a> Unlocking<'a> {
         let options = UnlockOptions {
             keyslot,
             allow_unbound,
+            except: None,
             limits: self.args.limits.to_limits(),
         };
         let unlocked = self.with_secret(header, |secret| {
@@ -88,7 +92,7 @@ impl<'a> Unlocking<'a> {
         read_header(header, storage)
     }
 
-    fn with_secret<T>(
+    pub(crate) fn with_secret<T>(
         &self,
         header: &Header,
         try_it: impl Fn(Secret<'_>) -> Result<T, Error>,
@@ -97,7 +101,10 @@ impl<'a> Unlocking<'a> {
             let key = keyfile::read_volume_key(path, volume_key_len(header))?;
             return try_it(Secret::VolumeKey(&key)).map_err(|error| self.refused(error));
         }
-        let source = Source::new(&self.args.key, self.device, self.stdin);
+        let mut source = Source::new(&self.args.key, self.device, self.stdin);
+        if let Some(prompt) = &self.prompt {
+            source = source.with_prompt(prompt);
+        }
         let tries = match source.is_interactive() {
             true => self.args.tries.max(1),
             false => 1,
@@ -130,7 +137,7 @@ impl Unlocking<'_> {
     }
 }
 
-fn say_unlocked(keyslot: Option<u32>, report: &Report) {
+pub(crate) fn say_unlocked(keyslot: Option<u32>, report: &Report) {
     if let Some(keyslot) = keyslot {
         report.say(&format!("Key slot {keyslot} unlocked."));
     }

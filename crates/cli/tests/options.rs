@@ -30,7 +30,7 @@ const CRYPTSETUP_2_8: &str = "\
     veracrypt-pim veracrypt-query-pim verbose verify-passphrase version volume-key-file \
     volume-key-keyring write-log";
 
-const VERBS: [&str; 10] = [
+const VERBS: [&str; 16] = [
     "encrypt",
     "decrypt",
     "read",
@@ -41,6 +41,12 @@ const VERBS: [&str; 10] = [
     "luksUUID",
     "open",
     "benchmark",
+    "luksAddKey",
+    "luksChangeKey",
+    "luksConvertKey",
+    "luksRemoveKey",
+    "luksKillSlot",
+    "luksErase",
 ];
 
 struct Row {
@@ -89,6 +95,7 @@ fn with_operands(verb: &'static str) -> Vec<&'static str> {
     match verb {
         "encrypt" | "decrypt" => vec![verb, "in", "out"],
         "benchmark" => vec![verb],
+        "luksKillSlot" => vec![verb, "image", "1"],
         verb => vec![verb, "image"],
     }
 }
@@ -110,8 +117,10 @@ fn value_of(long: &str) -> &'static str {
 }
 
 /// Other options that this one needs.
-fn company_of(long: &str) -> &'static [&'static str] {
+fn company_of(long: &str, verb: &str) -> &'static [&'static str] {
     match long {
+        // Without --unbound it means nothing there, and does no harm.
+        "key-size" if verb == "luksAddKey" => &[],
         "key-size" => &["--cipher", "aes-xts-plain64"],
         "keyslot-cipher" => &["--keyslot-key-size", "512"],
         "keyslot-key-size" => &["--keyslot-cipher", "aes-xts-plain64"],
@@ -153,11 +162,13 @@ fn what_is_done_is_accepted_by_its_verbs() {
             if row.takes_value {
                 arguments.push(value_of(row.long));
             }
-            arguments.extend(company_of(row.long));
+            arguments.extend(company_of(row.long, verb));
             if row.long == "unbound" {
                 arguments.extend(["--key-slot", "1"]);
-                if *verb == "open" {
-                    arguments.push("--test-passphrase");
+                match *verb {
+                    "open" => arguments.push("--test-passphrase"),
+                    "luksAddKey" => arguments.extend(["--key-size", "256"]),
+                    _ => {}
                 }
             }
             arguments.push("--test-args");

@@ -32,6 +32,8 @@ impl std::fmt::Debug for Secret<'_> {
 pub struct UnlockOptions {
     /// Only this one, whatever its priority.
     pub keyslot: Option<u32>,
+    /// Not this one.
+    pub except: Option<u32>,
     /// Also keyslots whose key belongs to no segment.
     pub allow_unbound: bool,
     /// What an untrusted header may cost, over all keyslots tried.
@@ -210,6 +212,7 @@ fn candidates(header: &Header, options: &UnlockOptions) -> Result<Vec<u32>, Erro
         };
         candidates.extend(metadata.keyslots().keys().copied().filter(is_unbound));
     }
+    candidates.retain(|id| options.except != Some(*id));
     Ok(candidates)
 }
 

@@ -118,6 +118,24 @@ impl FileStorage {
         self.is_block_device
     }
 
+    /// The name of the file system that the file lies on, if it is one that writes new data elsewhere than
+    /// over the old: what is overwritten may stay on the disk, and in snapshots.
+    pub fn copy_on_write_file_system(&self) -> Option<&'static str> {
+        if self.is_block_device {
+            return None;
+        }
+        let kind = rustix::fs::fstatfs(&self.buffered).ok()?.f_type;
+        // The numbers that statfs(2) lists.
+        Some(match u32::try_from(kind).ok()? {
+            0x9123_683e => "btrfs",
+            0x2fc1_2fc1 => "zfs",
+            0xca45_1a4e => "bcachefs",
+            0xf2f5_2010 => "f2fs",
+            0x3434 => "nilfs",
+            _ => return None,
+        })
+    }
+
     /// The open file.
     pub fn file(&self) -> &File {
         &self.buffered

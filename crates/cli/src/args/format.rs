@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::KeyFileArgs;
+use super::{KeyFileArgs, PbkdfArgs};
 use crate::size;
 
 /// What a new volume is like.
@@ -78,43 +78,8 @@ pub(crate) struct FormatArgs {
     #[arg(short = 'S', long, value_name = "SLOT", value_parser = size::keyslot, help_heading = "Keyslot")]
     pub(crate) key_slot: Option<u32>,
 
-    /// The hash of the keyslot and of the volume key's digest
-    #[arg(short = 'h', long, value_name = "HASH", help_heading = "Keyslot")]
-    pub(crate) hash: Option<String>,
-
-    /// The key derivation: argon2id, argon2i or pbkdf2
-    #[arg(long, value_name = "PBKDF", value_parser = ["argon2id", "argon2i", "pbkdf2"], hide_possible_values = true, help_heading = "Keyslot")]
-    pub(crate) pbkdf: Option<String>,
-
-    /// The time that the key derivation may take, in milliseconds; Argon2 takes at least 4 passes over
-    /// 64 MiB [default: 2000]
-    #[arg(short, long, value_name = "MS", value_parser = size::number_u32, conflicts_with = "pbkdf_force_iterations", help_heading = "Keyslot")]
-    pub(crate) iter_time: Option<u32>,
-
-    /// The key derivation's iterations, without calibration
-    #[arg(long, value_name = "N", value_parser = size::number_u32, help_heading = "Keyslot")]
-    pub(crate) pbkdf_force_iterations: Option<u32>,
-
-    /// The most memory that Argon2 may take [default: 1048576, or half of what there is]
-    #[arg(long, value_name = "KIB", value_parser = size::pbkdf_memory, help_heading = "Keyslot")]
-    pub(crate) pbkdf_memory: Option<u32>,
-
-    /// The most lanes that Argon2 may have [default: 4, or the number of processors]
-    #[arg(long, value_name = "LANES", value_parser = size::number_u32, help_heading = "Keyslot")]
-    pub(crate) pbkdf_parallel: Option<u32>,
-
-    /// The cipher of the keyslot's area
-    #[arg(
-        long,
-        value_name = "CIPHER",
-        requires = "keyslot_key_size",
-        help_heading = "Keyslot"
-    )]
-    pub(crate) keyslot_cipher: Option<String>,
-
-    /// The key length of the keyslot's area in bits
-    #[arg(long, value_name = "BITS", value_parser = size::some_key_bits, requires = "keyslot_cipher", help_heading = "Keyslot")]
-    pub(crate) keyslot_key_size: Option<u32>,
+    #[command(flatten)]
+    pub(crate) pbkdf: PbkdfArgs,
 
     /// Accepted: keys come from getrandom(2), the generator behind /dev/random and /dev/urandom
     #[arg(

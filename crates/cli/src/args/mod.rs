@@ -3,6 +3,8 @@
 mod activation;
 mod common;
 mod format;
+mod keys;
+mod pbkdf;
 mod unlock;
 mod verb;
 
@@ -11,10 +13,15 @@ use clap::{ArgAction, Parser, Subcommand};
 pub(crate) use activation::ActivationArgs;
 pub(crate) use common::{CommonArgs, KernelArgs, KeyFileArgs, ProgressArgs, VolumeType};
 pub(crate) use format::FormatArgs;
+pub(crate) use keys::{
+    LuksAddKeyArgs, LuksChangeKeyArgs, LuksConvertKeyArgs, LuksEraseArgs, LuksKillSlotArgs,
+    LuksRemoveKeyArgs,
+};
+pub(crate) use pbkdf::PbkdfArgs;
 pub(crate) use unlock::{LimitArgs, OpeningArgs, UnlockArgs};
 pub(crate) use verb::{
     BenchmarkArgs, CompletionsArgs, DecryptArgs, EncryptArgs, IsLuksArgs, LuksDumpArgs,
-    LuksFormatArgs, LuksUuidArgs, ManArgs, OpenArgs, ReadArgs, WriteArgs,
+    LuksFormatArgs, LuksUuidArgs, ManArgs, OpenArgs, ReadArgs, RestArgs, WriteArgs,
 };
 
 /// LUKS2-compatible encrypted volumes without root, device-mapper or C
@@ -89,6 +96,24 @@ pub(crate) enum Verb {
     /// Print a volume's UUID
     #[command(name = "luksUUID")]
     LuksUuid(LuksUuidArgs),
+    /// Add a passphrase to a volume
+    #[command(name = "luksAddKey")]
+    LuksAddKey(Box<LuksAddKeyArgs>),
+    /// Replace a passphrase by another
+    #[command(name = "luksChangeKey")]
+    LuksChangeKey(Box<LuksChangeKeyArgs>),
+    /// Give a passphrase another key derivation
+    #[command(name = "luksConvertKey")]
+    LuksConvertKey(Box<LuksConvertKeyArgs>),
+    /// Remove a passphrase, by itself
+    #[command(name = "luksRemoveKey")]
+    LuksRemoveKey(LuksRemoveKeyArgs),
+    /// Remove a passphrase, by its keyslot's number
+    #[command(name = "luksKillSlot")]
+    LuksKillSlot(LuksKillSlotArgs),
+    /// Remove all passphrases: the data can never be read again
+    #[command(name = "luksErase", alias = "erase")]
+    LuksErase(LuksEraseArgs),
     /// Try a volume's passphrase
     #[command(alias = "luksOpen")]
     Open(OpenArgs),

@@ -3,9 +3,13 @@
 use std::{fmt::Display, str::FromStr, time::Duration};
 
 use anyhow::Context;
-use lucarne::{FormatOptions, SectorSize};
+use lucarne::{CipherSpec, FormatOptions, KdfRequest, KeyslotOptions, SectorSize};
 
-use crate::{args::FormatArgs, exit::Failure, keyfile};
+use crate::{
+    args::{FormatArgs, PbkdfArgs},
+    exit::Failure,
+    keyfile,
+};
 
 /// Bytes of a volume key that nobody chose, as in cryptsetup; XTS has two keys.
 const KEY_LEN: usize = 32;
@@ -30,7 +34,7 @@ pub(super) fn translate(args: &FormatArgs) -> anyhow::Result<FormatOptions> {
         let size = SectorSize::try_from(bytes).map_err(|error| refused("--sector-size", error))?;
         options.sector_size = Some(size);
     }
-    if let Some(hash) = &args.hash {
+    if let Some(hash) = &args.pbkdf.hash {
         options.hash = parse("--hash", hash)?;
     }
     if let Some(uuid) = &args.uuid {
@@ -49,19 +53,43 @@ pub(super) fn translate(args: &FormatArgs) -> anyhow::Result<FormatOptions> {
     options.data_offset = args.offset;
     options.data_alignment = chosen(args.align_payload);
     options.keyslot = args.key_slot.unwrap_or(0);
-    if let (Some(cipher), Some(bytes)) = (&args.keyslot_cipher, args.keyslot_key_size) {
-        options.keyslot_cipher = Some(parse("--keyslot-cipher", cipher)?);
-        options.keyslot_key_len = Some(len("--keyslot-key-size", bytes)?);
+    if let Some((cipher, key_len)) = area_cipher(&args.pbkdf)? {
+        options.keyslot_cipher = Some(cipher);
+        options.keyslot_key_len = Some(key_len);
     }
-    translate_kdf(args, &mut options)?;
+    options.kdf = kdf(&args.pbkdf)?;
     // Before a passphrase is asked for, which would be for nothing.
     options.check(args.header.is_some())?;
     Ok(options)
 }
 
-fn translate_kdf(args: &FormatArgs, options: &mut FormatOptions) -> anyhow::Result<()> {
+/// The library's options of a new keyslot in a header that exists.
+pub(super) fn keyslot(args: &PbkdfArgs, keyslot: Option<u32>) -> anyhow::Result<KeyslotOptions> {
+    let mut options = KeyslotOptions {
+        keyslot,
+        kdf: kdf(args)?,
+        area_cipher: area_cipher(args)?,
+        ..KeyslotOptions::default()
+    };
+    if let Some(hash) = &args.hash {
+        options.hash = parse("--hash", hash)?;
+    }
+    Ok(options)
+}
+
+fn area_cipher(args: &PbkdfArgs) -> anyhow::Result<Option<(CipherSpec, usize)>> {
+    match (&args.keyslot_cipher, args.keyslot_key_size) {
+        (Some(cipher), Some(bytes)) => Ok(Some((
+            parse("--keyslot-cipher", cipher)?,
+            len("--keyslot-key-size", bytes)?,
+        ))),
+        _ => Ok(None),
+    }
+}
+
+fn kdf(args: &PbkdfArgs) -> anyhow::Result<KdfRequest> {
     let chosen = |number: Option<u32>| number.filter(|&number| number != 0);
-    let kdf = &mut options.kdf;
+    let mut kdf = KdfRequest::default();
     if let Some(kind) = &args.pbkdf {
         kdf.kind = parse("--pbkdf", kind)?;
     }
@@ -76,7 +104,7 @@ fn translate_kdf(args: &FormatArgs, options: &mut FormatOptions) -> anyhow::Resu
     }
     // 0 is a number like any other here, and too small.
     kdf.iterations = args.pbkdf_force_iterations;
-    Ok(())
+    Ok(kdf)
 }
 
 fn parse<T: FromStr<Err: Display>>(option: &str, text: &str) -> anyhow::Result<T> {

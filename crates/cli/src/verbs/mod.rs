@@ -2,12 +2,19 @@
 
 mod benchmark;
 mod decrypt;
+mod editing;
 mod encrypt;
 mod format_options;
 mod generate;
 mod is_luks;
+mod luks_add_key;
+mod luks_change_key;
+mod luks_convert_key;
 mod luks_dump;
+mod luks_erase;
 mod luks_format;
+mod luks_kill_slot;
+mod luks_remove_key;
 mod luks_uuid;
 mod open;
 mod read;
@@ -47,6 +54,12 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::LuksDump(args) => luks_dump::run(args, common, report),
         Verb::IsLuks(args) => is_luks::run(args, common, report),
         Verb::LuksUuid(args) => luks_uuid::run(args),
+        Verb::LuksAddKey(args) => luks_add_key::run(args, common, report),
+        Verb::LuksChangeKey(args) => luks_change_key::run(args, common, report),
+        Verb::LuksConvertKey(args) => luks_convert_key::run(args, common, report),
+        Verb::LuksRemoveKey(args) => luks_remove_key::run(args, common, report),
+        Verb::LuksKillSlot(args) => luks_kill_slot::run(args, common, report),
+        Verb::LuksErase(args) => luks_erase::run(args, common, report),
         Verb::Open(args) => open::run(args, report),
         Verb::Benchmark(args) => benchmark::run(args),
         Verb::Completions(args) => generate::completions(args),

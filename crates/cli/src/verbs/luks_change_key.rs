@@ -1,0 +1,44 @@
+//! `luksChangeKey DEVICE [KEYFILE]`
+
+use anyhow::Context;
+use lucarne::UnlockOptions;
+
+use super::{editing, editing::HeaderDevice, format_options};
+use crate::{
+    args::{CommonArgs, LuksChangeKeyArgs},
+    passphrase::{Source, StdinRole},
+    report::Report,
+};
+
+pub(crate) fn run(
+    args: &LuksChangeKeyArgs,
+    common: &CommonArgs,
+    report: &Report,
+) -> anyhow::Result<()> {
+    args.rest.complain();
+    let options = format_options::keyslot(&args.pbkdf, None)?;
+    let device = HeaderDevice::open(&args.device, args.unlock.header.as_deref(), common)?;
+    let mut editor = device.editor()?;
+    let unlocking = editing::unlocking(
+        &args.device,
+        &args.unlock,
+        "Enter passphrase to be changed: ",
+    );
+    let which = UnlockOptions {
+        keyslot: args.unlock.key_slot,
+        allow_unbound: true,
+        limits: args.unlock.limits.to_limits(),
+        ..UnlockOptions::default()
+    };
+    let key = editing::unlock(&editor, &unlocking, &which, report)?;
+    let new_key = args.new_key();
+    let passphrase = Source::new(&new_key, &args.device, StdinRole::Free)
+        .with_prompt("Enter new passphrase: ")
+        .new_one(common.batch_mode)?;
+    let keyslot = editor
+        .change_keyslot(&key, &passphrase, &options)
+        .with_context(|| device.shown())?;
+    device.warn_of_old_copies();
+    report.say(&format!("Key slot {keyslot} created."));
+    Ok(())
+}
