@@ -45,6 +45,8 @@
 )]
 
 mod error;
+mod text;
+
 pub mod luks2;
 
 pub use error::{Corrupt, Error, LoadError, Refused, Unsupported};
