@@ -13,18 +13,20 @@ pub enum CipherError {
         problem: &'static str,
     },
     /// A valid specification of a cipher that is not done here.
-    #[error("cipher {spec} is not supported (supported: {})", crate::spec::SUPPORTED.join(", "))]
+    #[error("cipher {spec} is not supported (supported: {})", crate::CipherSpec::SUPPORTED.join(", "))]
     Unsupported {
         /// The specification.
         spec: String,
     },
     /// A key of a length that the cipher does not take.
-    #[error("key of {bytes} bytes for {spec} (takes 32 or 64)")]
+    #[error("key of {bytes} bytes for {spec} (takes {})", one_of(.takes))]
     KeySize {
         /// The specification.
         spec: String,
         /// Length of the key.
         bytes: usize,
+        /// The lengths that it takes.
+        takes: &'static [usize],
     },
     /// Both halves of an XTS key are the same, which breaks XTS (IEEE 1619, FIPS 140 IG C.I).
     #[error("both halves of the XTS key are the same")]
@@ -80,4 +82,18 @@ pub enum CipherError {
         /// Length of the data.
         len_bytes: usize,
     },
+}
+
+/// `32 or 64`, `16, 24 or 32`.
+fn one_of(lengths: &[usize]) -> String {
+    let mut text = String::new();
+    for (index, length) in lengths.iter().enumerate() {
+        text += match index {
+            0 => "",
+            _ if index + 1 == lengths.len() => " or ",
+            _ => ", ",
+        };
+        text += &length.to_string();
+    }
+    text
 }

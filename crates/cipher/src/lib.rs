@@ -21,10 +21,12 @@
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod cbc;
 mod data_unit;
 mod error;
 mod iv;
 mod kernel;
+mod run;
 mod sector_cipher;
 mod spec;
 mod xts;

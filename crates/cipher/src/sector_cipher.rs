@@ -6,8 +6,11 @@ use cipher::inout::InOutBuf;
 
 use crate::{
     CipherError, CipherSpec, DataUnit, Kernel,
+    cbc::Cbc,
     iv::{Iv, Numbers},
-    xts::{Run, VectorUnit, Xts},
+    run::Run,
+    spec::Algorithm,
+    xts::{VectorUnit, Xts},
     xts_aes::refuse_equal_halves,
 };
 
@@ -20,15 +23,41 @@ use crate::{
 /// count on from it.
 #[derive(Clone)]
 pub struct SectorCipher {
-    xts: Arc<Xts>,
+    mode: Mode,
     iv: Iv,
     data_unit: DataUnit,
+}
+
+/// A cipher with its chaining mode, under a key: where a further one fits.
+#[derive(Clone)]
+enum Mode {
+    Xts(Arc<Xts>),
+    Cbc(Arc<Cbc>),
+}
+
+impl Mode {
+    #[inline]
+    fn encrypt(&self, run: Run<'_, '_>) {
+        match self {
+            Self::Xts(xts) => xts.encrypt(run),
+            Self::Cbc(cbc) => cbc.encrypt(run),
+        }
+    }
+
+    #[inline]
+    fn decrypt(&self, run: Run<'_, '_>) {
+        match self {
+            Self::Xts(xts) => xts.decrypt(run),
+            Self::Cbc(cbc) => cbc.decrypt(run),
+        }
+    }
 }
 
 impl SectorCipher {
     /// The cipher `spec` under `key`, for a volume or area that is being made.
     ///
-    /// `aes-xts-plain64` and `aes-xts-plain` take a key of 32 bytes (AES-128) or 64 (AES-256).
+    /// `aes-xts-plain64` and `aes-xts-plain` take a key of 32 bytes (AES-128) or 64 (AES-256);
+    /// `aes-cbc-essiv:sha256`, `aes-cbc-plain64` and `aes-cbc-plain` one of 16, 24 or 32.
     ///
     /// # Errors
     /// [`CipherError::Unsupported`], [`CipherError::KeySize`], and [`CipherError::EqualKeyHalves`]
@@ -37,7 +66,7 @@ impl SectorCipher {
         Self::new_with_kernel(spec, key, data_unit, Kernel::preferred())
     }
 
-    /// As [`SectorCipher::new`], with a kernel of the caller's choice.
+    /// As [`SectorCipher::new`], with a kernel of the caller's choice: for XTS, the others have but one.
     ///
     /// # Errors
     /// Those, and [`CipherError::KernelUnavailable`].
@@ -48,7 +77,9 @@ impl SectorCipher {
         kernel: Kernel,
     ) -> Result<Self, CipherError> {
         let cipher = Self::with_kernel(spec, key, data_unit, kernel)?;
-        refuse_equal_halves(key)?;
+        if let Mode::Xts(_) = cipher.mode {
+            refuse_equal_halves(key)?;
+        }
         Ok(cipher)
     }
 
@@ -71,14 +102,22 @@ impl SectorCipher {
         data_unit: DataUnit,
         kernel: Kernel,
     ) -> Result<Self, CipherError> {
-        let iv = spec.supported_iv()?;
-        let xts =
-            Xts::new(VectorUnit::require(kernel)?, key).ok_or_else(|| CipherError::KeySize {
-                spec: spec.to_string(),
-                bytes: key.len(),
-            })?;
+        let (algorithm, iv) = spec.supported()?;
+        let unit = VectorUnit::require(kernel)?;
+        let mode = match algorithm {
+            Algorithm::Xts => Xts::new(unit, key).map(|xts| Mode::Xts(xts.into())),
+            Algorithm::Cbc => Cbc::new(key).map(|cbc| Mode::Cbc(cbc.into())),
+            Algorithm::CbcEssivSha256 => {
+                Cbc::with_essiv_sha256(key).map(|cbc| Mode::Cbc(cbc.into()))
+            }
+        }
+        .ok_or_else(|| CipherError::KeySize {
+            spec: spec.to_string(),
+            bytes: key.len(),
+            takes: algorithm.key_lens(),
+        })?;
         Ok(Self {
-            xts: Arc::new(xts),
+            mode,
             iv,
             data_unit,
         })
@@ -96,7 +135,7 @@ impl SectorCipher {
     /// [`CipherError::PartialDataUnit`] and [`CipherError::IvOverflow`], before anything is changed.
     pub fn encrypt(&self, first_iv: u64, data: &mut [u8]) -> Result<(), CipherError> {
         self.check(first_iv, data.len())?;
-        self.xts.encrypt(self.run(first_iv, data.into()));
+        self.mode.encrypt(self.run(first_iv, data.into()));
         Ok(())
     }
 
@@ -106,7 +145,7 @@ impl SectorCipher {
     /// As [`SectorCipher::encrypt`].
     pub fn decrypt(&self, first_iv: u64, data: &mut [u8]) -> Result<(), CipherError> {
         self.check(first_iv, data.len())?;
-        self.xts.decrypt(self.run(first_iv, data.into()));
+        self.mode.decrypt(self.run(first_iv, data.into()));
         Ok(())
     }
 
@@ -122,7 +161,7 @@ impl SectorCipher {
     ) -> Result<(), CipherError> {
         self.check(first_iv, source.len())?;
         let data = pair(source, destination)?;
-        self.xts.encrypt(self.run(first_iv, data));
+        self.mode.encrypt(self.run(first_iv, data));
         Ok(())
     }
 
@@ -138,7 +177,7 @@ impl SectorCipher {
     ) -> Result<(), CipherError> {
         self.check(first_iv, source.len())?;
         let data = pair(source, destination)?;
-        self.xts.decrypt(self.run(first_iv, data));
+        self.mode.decrypt(self.run(first_iv, data));
         Ok(())
     }
 

@@ -4,8 +4,27 @@ use std::{fmt, str::FromStr};
 
 use crate::{CipherError, iv::Iv};
 
-/// What [`crate::SectorCipher`] accepts.
-pub(crate) const SUPPORTED: [&str; 2] = ["aes-xts-plain64", "aes-xts-plain"];
+/// A cipher with its chaining mode. A further one gets its name in [`CipherSpec::supported`], its code
+/// in [`crate::SectorCipher`]'s mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Algorithm {
+    /// XTS-AES.
+    Xts,
+    /// AES-CBC.
+    Cbc,
+    /// AES-CBC whose IVs are encrypted under the key's SHA-256.
+    CbcEssivSha256,
+}
+
+impl Algorithm {
+    /// The lengths that its key may have, in bytes.
+    pub(crate) const fn key_lens(self) -> &'static [usize] {
+        match self {
+            Self::Xts => &[32, 64],
+            Self::Cbc | Self::CbcEssivSha256 => &[16, 24, 32],
+        }
+    }
+}
 
 /// Longer than any name that dm-crypt can resolve.
 const MAX_LEN: usize = 128;
@@ -36,6 +55,15 @@ pub struct CipherSpec {
 }
 
 impl CipherSpec {
+    /// What [`crate::SectorCipher`] accepts.
+    pub const SUPPORTED: [&str; 5] = [
+        "aes-xts-plain64",
+        "aes-xts-plain",
+        "aes-cbc-essiv:sha256",
+        "aes-cbc-plain64",
+        "aes-cbc-plain",
+    ];
+
     /// The cipher: `aes`, `cipher_null`, `aes:64` (with a key count), or all of the kernel crypto
     /// API's name (`capi:xts(aes)`).
     #[must_use]
@@ -66,11 +94,12 @@ impl CipherSpec {
     /// # Errors
     /// [`CipherError::Unsupported`] and [`CipherError::KeySize`].
     pub fn check_key_len(&self, bytes: usize) -> Result<(), CipherError> {
-        self.supported_iv()?;
-        if !matches!(bytes, 32 | 64) {
+        let (algorithm, _) = self.supported()?;
+        if !algorithm.key_lens().contains(&bytes) {
             return Err(CipherError::KeySize {
                 spec: self.to_string(),
                 bytes,
+                takes: algorithm.key_lens(),
             });
         }
         Ok(())
@@ -81,7 +110,7 @@ impl CipherSpec {
     /// # Errors
     /// [`CipherError::Unsupported`].
     pub fn check_supported(&self) -> Result<(), CipherError> {
-        self.supported_iv().map(|_| ())
+        self.supported().map(|_| ())
     }
 
     /// Whether a key of `bytes` bytes can be this cipher's: `true` also for a cipher that is not
@@ -91,8 +120,8 @@ impl CipherSpec {
         !matches!(self.check_key_len(bytes), Err(CipherError::KeySize { .. }))
     }
 
-    /// The IV generator, if all of the cipher is supported.
-    pub(crate) fn supported_iv(&self) -> Result<Iv, CipherError> {
+    /// The algorithm and how its IVs are made of numbers, if all of the cipher is supported.
+    pub(crate) fn supported(&self) -> Result<(Algorithm, Iv), CipherError> {
         let parts = (
             self.cipher(),
             self.chain_mode(),
@@ -100,7 +129,16 @@ impl CipherSpec {
             self.iv_option(),
         );
         match parts {
-            ("aes", Some("xts"), Some(iv_mode), None) => Iv::by_name(iv_mode),
+            ("aes", Some("xts"), Some(iv_mode), None) => {
+                Iv::by_name(iv_mode).map(|iv| (Algorithm::Xts, iv))
+            }
+            ("aes", Some("cbc"), Some(iv_mode), None) => {
+                Iv::by_name(iv_mode).map(|iv| (Algorithm::Cbc, iv))
+            }
+            // What is encrypted is the number as plain64 writes it.
+            ("aes", Some("cbc"), Some("essiv"), Some("sha256")) => {
+                Some((Algorithm::CbcEssivSha256, Iv::Plain64))
+            }
             _ => None,
         }
         .ok_or_else(|| CipherError::Unsupported {
@@ -265,12 +303,45 @@ mod tests {
             assert!(xts.takes_key_len(bytes));
             assert_eq!(xts.check_key_len(bytes), Ok(()));
         }
+        let cbc: CipherSpec = "aes-cbc-essiv:sha256".parse().unwrap();
+        for bytes in [16, 24, 32] {
+            assert_eq!(cbc.check_key_len(bytes), Ok(()));
+        }
+        for bytes in [0, 15, 48, 64] {
+            let error = cbc.check_key_len(bytes).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("key of {bytes} bytes for aes-cbc-essiv:sha256 (takes 16, 24 or 32)")
+            );
+        }
         let other: CipherSpec = "serpent-xts-plain64".parse().unwrap();
         assert!(other.takes_key_len(48));
         assert!(matches!(
             other.check_key_len(64),
             Err(CipherError::Unsupported { .. })
         ));
+    }
+
+    #[test]
+    fn what_is_said_to_be_supported_is() {
+        for text in CipherSpec::SUPPORTED {
+            let spec: CipherSpec = text.parse().unwrap();
+            assert_eq!(spec.check_supported(), Ok(()), "{text}");
+        }
+        for text in [
+            "aes-cbc",
+            "aes-cbc-essiv",
+            "aes-cbc-essiv:sha1",
+            "aes-cbc-plain64:sha256",
+            "aes-cbc-plain64be",
+            "aes-xts-essiv:sha256",
+            "aes-ecb",
+            "AES-cbc-plain64",
+        ] {
+            let spec: CipherSpec = text.parse().unwrap();
+            let error = spec.check_supported().unwrap_err();
+            assert!(error.to_string().contains(text), "{error}");
+        }
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use crate::{
     CipherError, Kernel,
     iv::{Iv, Numbers},
     sector_cipher::pair,
+    spec::Algorithm,
     xts::{Run, VectorUnit, Xts},
 };
 
@@ -40,6 +41,7 @@ impl XtsAes {
         let xts = Xts::new(VectorUnit::require(kernel)?, key).ok_or(CipherError::KeySize {
             spec: "aes-xts".to_owned(),
             bytes: key.len(),
+            takes: Algorithm::Xts.key_lens(),
         })?;
         refuse_equal_halves(key)?;
         Ok(Self(xts))

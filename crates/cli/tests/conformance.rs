@@ -238,7 +238,10 @@ fn refused_by(truth: &Truth) -> Option<String> {
         Some("LUKS1".to_owned())
     } else if truth.has_integrity() {
         Some("integrity".to_owned())
-    } else if !matches!(truth.cipher(), "aes-xts-plain64" | "aes-xts-plain") {
+    } else if !matches!(
+        truth.cipher(),
+        "aes-xts-plain64" | "aes-cbc-essiv:sha256" | "aes-cbc-plain64"
+    ) {
         Some(truth.cipher().to_owned())
     } else {
         None

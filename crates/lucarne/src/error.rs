@@ -222,7 +222,8 @@ impl From<lucarne_cipher::CipherError> for Error {
         use lucarne_cipher::CipherError as Cipher;
         match error {
             Cipher::Unsupported { spec } => Self::unsupported(format!(
-                "cipher {spec} (aes-xts-plain64 and aes-xts-plain are)"
+                "cipher {spec} ({} are)",
+                lucarne_cipher::CipherSpec::SUPPORTED.join(", ")
             )),
             Cipher::DataUnitSize { bytes } => Self::unsupported(format!(
                 "sector size {bytes} (512, 1024, 2048 and 4096 are)"
@@ -245,6 +246,7 @@ impl From<lucarne_keyslot::Error> for Error {
             },
             Keyslot::Random(source) => Self::io(IoOp::Random, 0, io::Error::other(source)),
             Keyslot::AreaCipher(cipher) => cipher.into(),
+            Keyslot::Format(format) => format.into(),
             Keyslot::UnsupportedHash { .. } | Keyslot::UnsupportedKdf { .. } => {
                 Self::unsupported(error.to_string())
             }

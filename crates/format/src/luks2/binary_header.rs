@@ -26,6 +26,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligne
 use super::ChecksumAlgorithm;
 use crate::Error;
 use crate::error::{CorruptKind, UnsupportedKind};
+use crate::text::{Text, UUID_LEN, zero_terminated};
 
 /// Bytes of the binary header.
 pub(super) const BINARY_LEN_BYTES: u64 = 4096;
@@ -40,7 +41,6 @@ const MAGIC_SECONDARY: [u8; 6] = *b"SKUL\xba\xbe";
 const VERSION: u16 = 2;
 
 pub(super) const LABEL_LEN: usize = 48;
-pub(super) const UUID_LEN: usize = 40;
 /// Bytes of a copy's salt.
 pub const HEADER_SALT_LEN: usize = 64;
 
@@ -247,10 +247,10 @@ impl BinaryFields {
         raw.version = U16::new(VERSION);
         raw.hdr_size = U64::new(self.header_size);
         raw.seqid = U64::new(self.seqid);
-        raw.label = self.label.raw;
+        raw.label = *self.label.raw();
         raw.salt = salt;
-        raw.uuid = self.uuid.raw;
-        raw.subsystem = self.subsystem.raw;
+        raw.uuid = *self.uuid.raw();
+        raw.subsystem = *self.subsystem.raw();
         raw.hdr_offset = U64::new(copy.offset(self.header_size));
         for (to, from) in raw.csum_alg.iter_mut().zip(self.checksum.as_str().bytes()) {
             *to = from;
@@ -261,48 +261,6 @@ impl BinaryFields {
         }
         raw
     }
-}
-
-/// A text field of the binary header: its raw bytes are the truth, its text is for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Text<const N: usize> {
-    raw: [u8; N],
-    text: String,
-}
-
-impl<const N: usize> Text<N> {
-    pub(super) fn from_raw(raw: [u8; N]) -> Self {
-        let text = zero_terminated(&raw).into_owned();
-        Self { raw, text }
-    }
-
-    /// `None` if `text` and its terminator do not fit, or a zero byte is inside.
-    pub(super) fn new(text: &str) -> Option<Self> {
-        let mut raw = [0; N];
-        if text.len() >= N || text.contains('\0') {
-            return None;
-        }
-        raw.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
-        Some(Self {
-            raw,
-            text: text.to_owned(),
-        })
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    pub(super) fn raw(&self) -> &[u8; N] {
-        &self.raw
-    }
-}
-
-/// The text up to the first zero byte or the field's last byte, which cryptsetup takes for one.
-fn zero_terminated(raw: &[u8]) -> std::borrow::Cow<'_, str> {
-    let within = raw.split_last().map_or(raw, |(_, within)| within);
-    let text = within.split(|&byte| byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(text)
 }
 
 #[cfg(test)]
@@ -403,18 +361,5 @@ mod tests {
             check(&raw, 0x8000).unwrap_err(),
             "corrupt header: no magic at 0x8000"
         );
-    }
-
-    #[test]
-    fn text_ends_at_its_first_zero_and_keeps_its_bytes() {
-        let mut raw = [b'x'; LABEL_LEN];
-        assert_eq!(Text::from_raw(raw).as_str().len(), LABEL_LEN - 1);
-        raw[2..5].copy_from_slice(b"\xff\0y");
-        let text = Text::from_raw(raw);
-        assert_eq!(text.as_str(), "xx\u{fffd}");
-        assert_eq!(text.raw(), &raw);
-        assert!(Text::<4>::new("abc").is_some());
-        assert!(Text::<4>::new("abcd").is_none());
-        assert!(Text::<4>::new("a\0").is_none());
     }
 }

@@ -5,12 +5,13 @@ use std::ops::Range;
 use serde_json::{Map, Value, json};
 
 use super::area::first_gap;
-use super::binary_header::{BinaryFields, LABEL_LEN, Text, UUID_LEN};
+use super::binary_header::{BinaryFields, LABEL_LEN};
 use super::keyslot::drop_leftover_kdf_members;
 use super::member::ID_MAX;
 use super::{Digest, Luks2Keyslot, Metadata, Priority, Requirement, Segment, json_area};
 use crate::Error;
-use crate::error::{Quoted, RefusedKind};
+use crate::error::RefusedKind;
+use crate::text::{Text, text_field, uuid_field};
 
 /// A header in the course of [`Header::edit`](super::Header::edit) or
 /// [`Header::new`](super::Header::new).
@@ -452,29 +453,7 @@ pub(super) fn json_size_bytes(fields: &BinaryFields) -> u64 {
 }
 
 pub(super) fn label_field(field: &'static str, text: &str) -> Result<Text<LABEL_LEN>, Error> {
-    if let Some(at) = text.bytes().position(|byte| byte == 0) {
-        return Err(RefusedKind::ZeroByte { field, at }.into());
-    }
-    Text::new(text).ok_or_else(|| {
-        RefusedKind::TooLong {
-            field,
-            len: text.len(),
-            limit: LABEL_LEN.saturating_sub(1),
-        }
-        .into()
-    })
-}
-
-pub(super) fn uuid_field(text: &str) -> Result<Text<UUID_LEN>, Error> {
-    let groups = text.split('-').map(str::len);
-    let well_formed = groups.eq([8, 4, 4, 4, 12])
-        && text
-            .bytes()
-            .all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
-    well_formed
-        .then(|| Text::new(&text.to_ascii_lowercase()))
-        .flatten()
-        .ok_or_else(|| RefusedKind::Uuid(Quoted::new(text)).into())
+    text_field(field, text)
 }
 
 fn set_or_drop(object: &mut Map<String, Value>, name: &str, array: Value) {

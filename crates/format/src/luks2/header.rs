@@ -2,12 +2,13 @@
 
 use zerocopy::IntoBytes;
 
-use super::binary_header::{BinaryFields, HEADER_SALT_LEN, UUID_LEN};
+use super::binary_header::{BinaryFields, HEADER_SALT_LEN};
 use super::config::is_legal_header_size;
-use super::draft::{json_size_bytes, label_field, uuid_field};
+use super::draft::{json_size_bytes, label_field};
 use super::{ChecksumAlgorithm, Draft, HeaderCopy, Metadata, json_area};
 use crate::Error;
 use crate::error::{CorruptKind, RefusedKind};
+use crate::text::{UUID_LEN, uuid_field};
 
 /// A header whose every check passed. It never changes: [`edit`](Self::edit) gives a new one.
 ///

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lucarne_cipher::{CipherSpec, DataUnit, Kernel, SectorCipher};
+use lucarne_cipher::{CipherError, CipherSpec, DataUnit, Kernel, SectorCipher};
 
 use super::rounds::{median, take_turns};
 use crate::Error;
@@ -52,15 +52,17 @@ impl CipherRequest {
         let spec = self.spec()?;
         if spec.check_supported().is_err() {
             return Err(Error::unsupported(format!(
-                "cipher {} (aes-xts is)",
+                "cipher {} (aes-xts and aes-cbc are)",
                 self.cipher
             )));
         }
-        if spec.check_key_len(self.key_bytes).is_err() {
+        if let Err(CipherError::KeySize { takes, .. }) = spec.check_key_len(self.key_bytes) {
+            let bits: Vec<_> = takes.iter().map(|bytes| (8 * bytes).to_string()).collect();
             return Err(Error::unsupported(format!(
-                "cipher {} with a key of {} bits (256 and 512 are)",
+                "cipher {} with a key of {} bits ({} are)",
                 self.cipher,
-                8 * self.key_bytes
+                8 * self.key_bytes,
+                bits.join(", ")
             )));
         }
         self.sector_cipher(&spec).map(|_| ())
@@ -147,13 +149,20 @@ mod tests {
             |cipher, key_bytes| request(cipher, key_bytes).check().unwrap_err().to_string();
         assert_eq!(
             message("aes-xts", 48),
-            "not supported: cipher aes-xts with a key of 384 bits (256 and 512 are)"
+            "not supported: cipher aes-xts with a key of 384 bits (256, 512 are)"
         );
         assert_eq!(
             message("serpent-xts", 64),
-            "not supported: cipher serpent-xts (aes-xts is)"
+            "not supported: cipher serpent-xts (aes-xts and aes-cbc are)"
         );
-        assert_eq!(message("aes", 32), "not supported: cipher aes (aes-xts is)");
+        assert_eq!(
+            message("aes-cbc", 64),
+            "not supported: cipher aes-cbc with a key of 512 bits (128, 192, 256 are)"
+        );
+        assert_eq!(
+            message("aes", 32),
+            "not supported: cipher aes (aes-xts and aes-cbc are)"
+        );
         assert!(message("", 32).contains("is empty"));
     }
 }
