@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::luks2::HeaderCopy;
 
-/// Why bytes are not a usable LUKS2 header, or why one cannot be made.
+/// Why bytes are not a usable LUKS header, or why one cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -203,6 +203,19 @@ pub(crate) enum CorruptKind {
     BackupSegmentMissing(&'static str),
     #[error("segment {0} is like neither backup segment of the re-encryption")]
     SegmentUnlikeBackups(u32),
+
+    // LUKS1.
+    #[error("device ends at byte {device_len}, a LUKS1 header reaches to {end}")]
+    Luks1Truncated { device_len: usize, end: usize },
+    #[error(
+        "keyslot {id} area {offset:#x}+{size:#x} reaches past payloadOffset, {payload_offset:#x} in bytes"
+    )]
+    AreaPastPayload {
+        id: u32,
+        offset: u64,
+        size: u64,
+        payload_offset: u64,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -211,6 +224,8 @@ pub(crate) enum UnsupportedKind {
     Version(u16),
     #[error("header checksum {0}")]
     Checksum(Quoted),
+    #[error("hash {0}")]
+    Hash(Quoted),
     #[error("{path} type {kind}")]
     DigestType { path: String, kind: Quoted },
     #[error("{}", both_copies(.primary, .secondary))]
@@ -242,6 +257,20 @@ pub(crate) enum RefusedKind {
     },
     #[error("{field} has a zero byte at {at}")]
     ZeroByte { field: &'static str, at: usize },
+    #[error("{kind} {id} is not free")]
+    NotFree { kind: &'static str, id: u32 },
+    #[error("encryption {0} is not of the form cipher-mode-iv")]
+    Encryption(Quoted),
+    #[error(
+        "payload offset of {sectors} sectors: the keyslots end at {needed}, 0 is for a detached header"
+    )]
+    PayloadOffset { sectors: u64, needed: u64 },
+    #[error("{path} is {value}, can be repaired only if it is {expected}")]
+    NoRepair {
+        path: &'static str,
+        value: u32,
+        expected: &'static str,
+    },
     #[error("uuid {0} is not of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")]
     Uuid(Quoted),
     #[error("the JSON needs {len} bytes, its area holds {limit}")]

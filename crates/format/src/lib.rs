@@ -1,7 +1,8 @@
-//! The LUKS2 on-disk format (specification 1.1.x): bytes to types and back, with every check.
+//! The on-disk formats of LUKS2 (specification 1.1.x) and LUKS1 (1.2.3): bytes to types and back, with
+//! every check.
 //!
-//! This crate is pure: it knows no keys and opens no files. [`luks2::Header::load`] takes a closure
-//! that reads bytes; [`luks2::Header::encode`] gives bytes to write.
+//! This crate is pure: it knows no keys and opens no files. [`luks2::Header::load`] and
+//! [`luks1::Header::load`] take a closure that reads bytes; `encode` gives bytes to write.
 //!
 //! ```
 //! use lucarne_format::luks2::{Header, HeaderCopy};
@@ -47,6 +48,7 @@
 mod error;
 mod text;
 
+pub mod luks1;
 pub mod luks2;
 
 pub use error::{Corrupt, Error, LoadError, Refused, Unsupported};

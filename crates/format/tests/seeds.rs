@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::path::Path;
 
+use lucarne_format::luks1;
 use lucarne_format::luks2::{Header, HeaderCopy, Metadata};
 
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -71,5 +72,17 @@ fn cryptsetups_headers_are_written_back_byte_for_byte() {
             }
         }
         assert_eq!(copies, if name.ends_with("both-copies") { 2 } else { 1 });
+    }
+}
+
+#[test]
+fn cryptsetups_luks1_headers_are_written_back_byte_for_byte() {
+    let seeds = seeds("luks1_header");
+    assert_eq!(seeds.len(), 11);
+    for (name, bytes) in seeds {
+        let header =
+            luks1::Header::from_bytes(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(header.encode(), bytes, "{name}");
+        assert_eq!(header.uuid(), "0b61d7cc-6b3c-4c2b-8f3a-5d6f8a1b2c3d");
     }
 }
