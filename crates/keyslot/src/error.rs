@@ -58,6 +58,9 @@ pub enum Error {
         /// What there is.
         available_bytes: u64,
     },
+    /// A keyslot of LUKS1 that is not free, or not there.
+    #[error(transparent)]
+    Format(#[from] lucarne_format::Error),
     /// A key of another length than the keyslot or segment says.
     #[error("key of {actual_bytes} bytes where {expected_bytes} are expected")]
     KeyLen {

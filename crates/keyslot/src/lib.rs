@@ -45,6 +45,7 @@ mod error;
 mod hash;
 mod kdf;
 mod keyslot;
+mod luks1;
 mod machine;
 mod speed;
 
@@ -55,4 +56,5 @@ pub use error::Error;
 pub use hash::Hash;
 pub use kdf::KdfParams;
 pub use keyslot::{SealRequest, open_keyslot, seal_keyslot};
+pub use luks1::{create_luks1_digest, seal_luks1_keyslot};
 pub use speed::{spare_memory_kib, time_derivation};

@@ -243,6 +243,7 @@ impl From<lucarne_keyslot::Error> for Error {
             },
             Keyslot::Random(source) => Self::io(IoOp::Random, 0, io::Error::other(source)),
             Keyslot::AreaCipher(cipher) => cipher.into(),
+            Keyslot::Format(format) => format.into(),
             Keyslot::UnsupportedHash { .. } | Keyslot::UnsupportedKdf { .. } => {
                 Self::unsupported(error.to_string())
             }

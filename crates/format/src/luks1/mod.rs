@@ -19,6 +19,7 @@
 //! Text fields end at their first zero byte or at their last byte, whatever that is; a UUID's form is not
 //! checked, as in cryptsetup. Ciphers are text here: whether they can be had is asked elsewhere.
 
+mod convert;
 mod edit;
 mod header;
 mod keyslot;
