@@ -95,12 +95,14 @@ impl Cbc {
     fn encrypt_part(&self, mut blocks: InOutBuf<'_, '_, Block>, states: &mut [Block]) {
         let blocks_per_unit = blocks.len() / states.len();
         for at in 0..blocks_per_unit {
-            for (lane, state) in states.iter_mut().enumerate() {
-                xor(state, blocks.get(lane * blocks_per_unit + at).get_in());
+            let units = blocks.get_in().chunks_exact(blocks_per_unit);
+            for (unit, state) in units.zip(&mut *states) {
+                xor(state, &unit[at]);
             }
             self.aes.encrypt_blocks(states);
-            for (lane, state) in states.iter().enumerate() {
-                *blocks.get(lane * blocks_per_unit + at).get_out() = *state;
+            let units = blocks.get_out().chunks_exact_mut(blocks_per_unit);
+            for (unit, state) in units.zip(&*states) {
+                unit[at] = *state;
             }
         }
     }
@@ -110,25 +112,30 @@ impl Cbc {
         let blocks_per_unit = blocks.len() / ivs.len();
         let mut decrypted = [Block::default(); CHUNK_BLOCKS];
         let decrypted = &mut decrypted[..blocks.len()];
-        let in_out = InOutBuf::new(blocks.get_in(), decrypted);
+        let ciphertext = blocks.get_in();
+        let in_out = InOutBuf::new(ciphertext, decrypted);
         // OK to expect: the buffer was cut to their number.
         self.aes.decrypt_blocks(in_out.expect("one length"));
-        // The last first: where data are decrypted in place, a block's predecessor must still be there.
-        for at in (0..decrypted.len()).rev() {
-            let block = &mut decrypted[at];
-            match at % blocks_per_unit {
-                0 => xor(block, &ivs[at / blocks_per_unit]),
-                _ => xor(block, blocks.get(at - 1).get_in()),
+        let units = decrypted
+            .chunks_exact_mut(blocks_per_unit)
+            .zip(ciphertext.chunks_exact(blocks_per_unit));
+        for ((decrypted, ciphertext), iv) in units.zip(ivs) {
+            let Some((first, others)) = decrypted.split_first_mut() else {
+                continue;
+            };
+            xor(first, iv);
+            for (block, before) in others.iter_mut().zip(ciphertext) {
+                xor(block, before);
             }
-            *blocks.get(at).get_out() = *block;
         }
+        // Only now: where data are decrypted in place, this overwrites the ciphertext.
+        blocks.get_out().copy_from_slice(decrypted);
     }
 }
 
 fn xor(block: &mut Block, with: &Block) {
-    for (byte, with) in block.iter_mut().zip(with) {
-        *byte ^= with;
-    }
+    let [a, b] = [block.0, with.0].map(u128::from_ne_bytes);
+    block.0 = (a ^ b).to_ne_bytes();
 }
 
 /// AES with a key of any of its lengths.

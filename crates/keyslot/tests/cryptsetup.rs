@@ -51,6 +51,7 @@ fn what_cryptsetup_makes_opens_here() {
         "--key-size 512 --pbkdf argon2i --pbkdf-memory 1000 --pbkdf-parallel 3 --pbkdf-force-iterations 4",
         "--key-size 256 --pbkdf argon2i --pbkdf-memory 32 --pbkdf-parallel 1 --pbkdf-force-iterations 5",
         "--key-size 512 --pbkdf argon2id --pbkdf-memory 64 --pbkdf-parallel 1 --pbkdf-force-iterations 4 --keyslot-cipher aes-xts-plain --keyslot-key-size 256",
+        "--key-size 512 --pbkdf argon2id --pbkdf-memory 64 --pbkdf-parallel 1 --pbkdf-force-iterations 4 --keyslot-cipher aes-cbc-essiv:sha256 --keyslot-key-size 192",
     ]
     .into_iter()
     .map(|options| options.split(' ').collect())
@@ -198,6 +199,13 @@ fn what_we_make_opens_with_cryptsetup() {
             argon2(Argon2Variant::I, 4, 32, 1),
         ),
         (Hash::Sha1, 32, 32, "aes-xts-plain", pbkdf2(Hash::Sha1)),
+        (
+            Hash::Sha256,
+            64,
+            16,
+            "aes-cbc-essiv:sha256",
+            pbkdf2(Hash::Sha256),
+        ),
         (
             Hash::Sha224,
             64,
