@@ -42,6 +42,10 @@ pub(crate) struct CommonArgs {
     #[arg(long, global = true, hide_short_help = true)]
     pub(crate) disable_locks: bool,
 
+    /// How long the verbs that change a header wait for another process that is changing it
+    #[arg(long, value_name = "SECONDS", global = true, default_value = "30", value_parser = size::number_u32, hide_short_help = true)]
+    pub(crate) lock_timeout: u32,
+
     /// Accepted: no key ever enters the kernel's keyring
     #[arg(long, global = true, hide_short_help = true)]
     pub(crate) disable_keyring: bool,

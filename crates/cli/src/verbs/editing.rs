@@ -17,9 +17,6 @@ use crate::{
     unlock::{Unlocking, say_unlocked},
 };
 
-/// How long another process's change is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// The last keyslot's removal, in cryptsetup's words.
 pub(super) const LAST_KEYSLOT: &str =
     "This is the last keyslot. Device will become unusable after purging this key.";
@@ -45,7 +42,8 @@ impl HeaderDevice {
         Ok(Self {
             path: path.to_owned(),
             storage: device::open(path, Access::ReadWrite)?,
-            patience: (!common.disable_locks).then_some(PATIENCE),
+            patience: (!common.disable_locks)
+                .then(|| Duration::from_secs(common.lock_timeout.into())),
         })
     }
 
