@@ -4,14 +4,13 @@
 
 mod common;
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use common::header::{in_folder, shape};
 use common::{Findings, lucarne, lucarne_with_stdin, must, words};
 use lucarne_testkit::cryptsetup::Cryptsetup;
 use lucarne_testkit::luks2;
 use lucarne_testkit::scratch::Scratch;
-use serde_json::Value;
 
 const CHEAP: &str = "--pbkdf pbkdf2 --pbkdf-force-iterations 1000";
 const KEYS: [&[u8]; 4] = [b"one", b"two", b"three", b"four\nlines"];
@@ -48,39 +47,6 @@ impl Volume {
     fn copy(&self, name: &str) -> PathBuf {
         self.scratch.copy(&self.image, name)
     }
-}
-
-/// The words, in which `@` alone is the image and `@name` a file of the folder.
-fn in_folder(words: &str, scratch: &Scratch, image: &Path) -> Vec<OsString> {
-    words
-        .split_whitespace()
-        .map(|word| match word.strip_prefix('@') {
-            Some("") => image.into(),
-            Some(name) => scratch.path(name).into(),
-            None => word.into(),
-        })
-        .collect()
-}
-
-/// The header's JSON without what is random.
-fn shape(image: &Path) -> Value {
-    fn strip(value: &mut Value) {
-        match value {
-            Value::Object(members) => {
-                for random in ["salt", "digest"] {
-                    if members.get(random).is_some_and(Value::is_string) {
-                        members.insert(random.into(), "random".into());
-                    }
-                }
-                members.values_mut().for_each(strip);
-            }
-            Value::Array(items) => items.iter_mut().for_each(strip),
-            _ => {}
-        }
-    }
-    let mut json = luks2::json(&std::fs::read(image).unwrap(), 0);
-    strip(&mut json);
-    json
 }
 
 /// Which keyslot each key opens, by cryptsetup, on a copy.

@@ -1,6 +1,8 @@
 //! Running the command under test.
 #![allow(dead_code, unused_imports, unused_macros)] // each test file uses a part
 
+pub(crate) mod header;
+
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;

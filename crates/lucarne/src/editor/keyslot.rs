@@ -81,8 +81,10 @@ impl HeaderEditor<'_> {
     ) -> Result<u32, Error> {
         self.refuse_requirements("adding a key")?;
         let id = self.free_number(options.keyslot)?;
-        let Some(digest_id) = (0..=MAX_ID).find(|&id| !self.has_digest(id)) else {
-            return Err(Error::refused("all 32 digests are in use"));
+        let Some(digest_id) = (0..DIGESTS).find(|&id| !self.has_digest(id)) else {
+            return Err(Error::refused(format!(
+                "all {DIGESTS} digests are in use: a volume holds no more keys than that"
+            )));
         };
         let (keyslot, material) = self.seal(key, passphrase, options)?;
         let iterations = options.kdf.digest_iterations(options.hash);
@@ -277,8 +279,10 @@ impl HeaderEditor<'_> {
     }
 }
 
-/// The highest number of a keyslot, digest or token.
+/// The highest number of a keyslot.
 const MAX_ID: u32 = 31;
+/// cryptsetup makes no digest with a number above 7.
+const DIGESTS: u32 = 8;
 
 fn luks2_keyslot(header: &lucarne_format::luks2::Header, id: u32) -> Option<&Luks2Keyslot> {
     match header.metadata().keyslots().get(&id)? {
