@@ -10,6 +10,10 @@ use crate::{MemoryStorage, Storage};
 const SECTOR_LEN: usize = 512;
 /// A long write is torn at so many places only.
 const TORN_PLACES_MAX: usize = 64;
+/// Up to so many writes, every subset of them is a state of its own.
+const ALL_SUBSETS_MAX: usize = 10;
+/// Of more, so many subsets by chance.
+const CHANCE_SUBSETS: u64 = 1000;
 
 /// Something that happened to the storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +90,17 @@ impl RecordingStorage {
     /// kept; none; each single one alone missing; each alone kept; the last one torn (at each 512 bytes,
     /// or at 64 places if it is longer than 32 KiB).
     pub fn crash_states(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.states(crashes_after)
+    }
+
+    /// Many more of them: of up to 10 writes since the last flush every subset kept; of more than 10 none,
+    /// all, each single one and each pair alone missing and alone kept, and 1000 subsets by chance; the
+    /// last one torn at each 512 bytes, with all of the others kept and with none.
+    pub fn all_crash_states(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.states(all_crashes_after)
+    }
+
+    fn states(&self, crashes_after: fn(&[Event]) -> Vec<Crash>) -> impl Iterator<Item = Vec<u8>> {
         let events = self.events();
         let crashes: Vec<Crash> = (0..=events.len())
             .flat_map(|count| crashes_after(&events[..count]))
@@ -136,22 +151,21 @@ struct Crash {
 }
 
 /// Which of the writes since the last flush reached the disk.
-#[derive(Clone, Copy)]
 enum Kept {
     All,
     None,
     AllBut(usize),
     Only(usize),
+    /// Those whose flag is set, the first being the one after the flush.
+    Subset(Vec<bool>),
     /// All, but of the last one only so many bytes.
     LastTorn(usize),
+    /// So many bytes of the last one.
+    OnlyLastTorn(usize),
 }
 
 fn crashes_after(events: &[Event]) -> Vec<Crash> {
-    let count = events.len();
-    let durable = events
-        .iter()
-        .rposition(|event| *event == Event::Flush)
-        .map_or(0, |flush| flush + 1);
+    let (durable, count) = (durable(events), events.len());
     let mut kept = vec![Kept::All];
     if durable < count {
         kept.push(Kept::None);
@@ -165,6 +179,55 @@ fn crashes_after(events: &[Event]) -> Vec<Crash> {
             .max(SECTOR_LEN);
         kept.extend((step..data.len()).step_by(step).map(Kept::LastTorn));
     }
+    crashes(durable, count, kept)
+}
+
+fn all_crashes_after(events: &[Event]) -> Vec<Crash> {
+    let (durable, count) = (durable(events), events.len());
+    let pending = count - durable;
+    let mut kept = Vec::new();
+    if let Some(Event::Write { data, .. }) = events[durable..].last() {
+        for len in (SECTOR_LEN..data.len()).step_by(SECTOR_LEN) {
+            kept.push(Kept::LastTorn(len));
+            if pending > 1 {
+                kept.push(Kept::OnlyLastTorn(len));
+            }
+        }
+    }
+    if pending <= ALL_SUBSETS_MAX {
+        // Those without the last write are states of a moment before.
+        let last = 1_u32 << pending >> 1;
+        kept.extend(
+            (last..1 << pending).map(|bits| {
+                Kept::Subset((0..pending).map(|index| bits >> index & 1 == 1).collect())
+            }),
+        );
+        return crashes(durable, count, kept);
+    }
+    kept.extend([Kept::All, Kept::None]);
+    for first in 0..pending {
+        for second in first..pending {
+            for value in [true, false] {
+                let is_other = |index| (index == first || index == second) == value;
+                kept.push(Kept::Subset((0..pending).map(is_other).collect()));
+            }
+        }
+    }
+    let mut random = SplitMix(count as u64);
+    kept.extend(
+        (0..CHANCE_SUBSETS)
+            .map(|_| Kept::Subset((0..pending).map(|_| random.next() & 1 == 1).collect())),
+    );
+    crashes(durable, count, kept)
+}
+
+/// How many events a flush has made durable.
+fn durable(events: &[Event]) -> usize {
+    let flush = events.iter().rposition(|event| *event == Event::Flush);
+    flush.map_or(0, |flush| flush + 1)
+}
+
+fn crashes(durable: usize, count: usize, kept: Vec<Kept>) -> Vec<Crash> {
     kept.into_iter()
         .map(|kept| Crash {
             durable,
@@ -174,30 +237,51 @@ fn crashes_after(events: &[Event]) -> Vec<Crash> {
         .collect()
 }
 
+/// Numbers by chance that are the same in every run (splitmix64).
+struct SplitMix(u64);
+
+impl SplitMix {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
 impl Crash {
     fn image(&self, initial: &[u8], events: &[Event]) -> Vec<u8> {
         let mut image = initial.to_vec();
         for (index, event) in events[..self.count].iter().enumerate() {
-            let is_kept = index < self.durable
-                || match self.kept {
-                    Kept::All | Kept::LastTorn(_) => true,
-                    Kept::None => false,
-                    Kept::AllBut(lost) => index != lost,
-                    Kept::Only(only) => index == only,
-                };
-            match (event, self.kept) {
-                (Event::Write { offset, data }, Kept::LastTorn(len)) if index + 1 == self.count => {
-                    let torn = Event::Write {
-                        offset: *offset,
-                        data: data[..len].to_vec(),
-                    };
-                    apply(&mut image, &torn);
+            let is_last = index + 1 == self.count;
+            match (&self.kept, event) {
+                (Kept::LastTorn(len) | Kept::OnlyLastTorn(len), Event::Write { offset, data })
+                    if is_last =>
+                {
+                    apply(
+                        &mut image,
+                        &Event::Write {
+                            offset: *offset,
+                            data: data[..*len].to_vec(),
+                        },
+                    )
                 }
-                _ if is_kept => apply(&mut image, event),
+                _ if index < self.durable || self.keeps(index) => apply(&mut image, event),
                 _ => {}
             }
         }
         image
+    }
+
+    /// Whether an event since the last flush had its effect, in whole.
+    fn keeps(&self, index: usize) -> bool {
+        match &self.kept {
+            Kept::All | Kept::LastTorn(_) => true,
+            Kept::None | Kept::OnlyLastTorn(_) => false,
+            Kept::AllBut(lost) => index != *lost,
+            Kept::Only(only) => index == *only,
+            Kept::Subset(kept) => kept[index - self.durable],
+        }
     }
 }
 
@@ -270,6 +354,41 @@ mod tests {
             expected[..kept].fill(1);
             assert!(states.contains(&expected), "torn at {kept} is missing");
         }
+    }
+
+    #[test]
+    fn all_states_are_every_subset() {
+        let storage = RecordingStorage::new(vec![0; 2048]);
+        for index in 0..4 {
+            storage.write_at(&[1; 512], index * 512).unwrap();
+        }
+        let states: std::collections::HashSet<_> = storage.all_crash_states().collect();
+        assert_eq!(states.len(), 16);
+        let sampled: std::collections::HashSet<_> = storage.crash_states().collect();
+        assert!(sampled.is_subset(&states) && sampled.len() < 16);
+    }
+
+    #[test]
+    fn of_many_writes_each_pair_is_lost_and_torn_ones_stand_alone() {
+        let storage = RecordingStorage::new(vec![0; 12 * 1024]);
+        for index in 0..12 {
+            storage.write_at(&[1; 1024], index * 1024).unwrap();
+        }
+        let states: std::collections::HashSet<_> = storage.all_crash_states().collect();
+        let with = |value: u8, places: &[usize]| {
+            let mut image = vec![1 - value; 12 * 1024];
+            places
+                .iter()
+                .for_each(|&at| image[at * 1024..(at + 1) * 1024].fill(value));
+            image
+        };
+        for pair in [[0, 11], [3, 7], [5, 5]] {
+            assert!(states.contains(&with(0, &pair)) && states.contains(&with(1, &pair)));
+        }
+        let mut torn = vec![0; 12 * 1024];
+        torn[11 * 1024..11 * 1024 + 512].fill(1);
+        assert!(states.contains(&torn));
+        assert!(states.len() > 1000);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod aarch64;
 mod command;
+mod crash;
 mod fixtures;
 mod kernel_test;
 mod no_c;
@@ -27,6 +28,8 @@ enum Task {
     Test(suite::Options),
     /// Boot a distribution kernel under emulation and have dm-crypt agree with us, both ways
     KernelTest(kernel_test::Options),
+    /// Stop every change of a header at every write: torn at each 512 bytes, and with every subset of lost writes
+    Crash,
     /// Run the sector ciphers' tests for aarch64 under emulation
     Aarch64Test(aarch64::Options),
     /// Run the tests of the crates with unsafe code under address sanitizer and memcheck
@@ -45,6 +48,7 @@ fn main() -> Result<()> {
     match Task::parse() {
         Task::Test(options) => suite::run(&options),
         Task::KernelTest(options) => kernel_test::run(&options),
+        Task::Crash => crash::run_all(),
         Task::Aarch64Test(options) => aarch64::run(&options),
         Task::Sanitize(options) => sanitize::run(&options),
         Task::Speed(options) => speed::run(&options),

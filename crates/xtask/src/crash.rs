@@ -1,0 +1,25 @@
+//! Power cuts at every write, all of them: what the ordinary tests do with a sample.
+
+use anyhow::Result;
+
+use crate::command::{cargo, run};
+
+/// The tests that look at LUCARNE_TEST_CRASH.
+const TESTS: [&str; 1] = ["editor_crash"];
+
+pub(crate) fn run_all() -> Result<()> {
+    for test in TESTS {
+        let words = [
+            "test",
+            "--release",
+            "-p",
+            "lucarne",
+            "--test",
+            test,
+            "--",
+            "--nocapture",
+        ];
+        run(cargo(words).env("LUCARNE_TEST_CRASH", "all"))?;
+    }
+    Ok(())
+}
