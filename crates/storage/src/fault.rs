@@ -88,7 +88,7 @@ impl RecordingStorage {
 
     /// The images that a power cut could have left after each event: all writes since the last flush
     /// kept; none; each single one alone missing; each alone kept; the last one torn (at each 512 bytes,
-    /// or at 64 places if it is longer than 32 KiB).
+    /// or at 64 places if it is longer than 32 KiB), alone and together with each of the others.
     pub fn crash_states(&self) -> impl Iterator<Item = Vec<u8>> {
         self.states(crashes_after)
     }
@@ -162,6 +162,13 @@ enum Kept {
     LastTorn(usize),
     /// So many bytes of the last one.
     OnlyLastTorn(usize),
+    /// All, but of the one with this number, and of the last one, only so many bytes: a disk may do two
+    /// writes that no flush separates at the same time.
+    TwoTorn {
+        index: usize,
+        len: usize,
+        last_len: usize,
+    },
 }
 
 fn crashes_after(events: &[Event]) -> Vec<Crash> {
@@ -179,13 +186,41 @@ fn crashes_after(events: &[Event]) -> Vec<Crash> {
             .max(SECTOR_LEN);
         kept.extend((step..data.len()).step_by(step).map(Kept::LastTorn));
     }
+    kept.extend(two_torn(events, durable));
     crashes(durable, count, kept)
+}
+
+/// The last write torn together with each of the others that no flush separates from it, at the first, the
+/// middle and the last place where they can be.
+fn two_torn(events: &[Event], durable: usize) -> Vec<Kept> {
+    let places = |event: &Event| match event {
+        Event::Write { data, .. } if data.len() > SECTOR_LEN => {
+            let last = (data.len() - 1) / SECTOR_LEN * SECTOR_LEN;
+            let middle = (last / 2).next_multiple_of(SECTOR_LEN);
+            vec![SECTOR_LEN, middle, last]
+        }
+        _ => Vec::new(),
+    };
+    let Some((last, others)) = events[durable..].split_last() else {
+        return Vec::new();
+    };
+    let mut kept = Vec::new();
+    for (place, other) in others.iter().enumerate() {
+        for len in places(other) {
+            kept.extend(places(last).into_iter().map(|last_len| Kept::TwoTorn {
+                index: durable + place,
+                len,
+                last_len,
+            }));
+        }
+    }
+    kept
 }
 
 fn all_crashes_after(events: &[Event]) -> Vec<Crash> {
     let (durable, count) = (durable(events), events.len());
     let pending = count - durable;
-    let mut kept = Vec::new();
+    let mut kept = two_torn(events, durable);
     if let Some(Event::Write { data, .. }) = events[durable..].last() {
         for len in (SECTOR_LEN..data.len()).step_by(SECTOR_LEN) {
             kept.push(Kept::LastTorn(len));
@@ -253,18 +288,13 @@ impl Crash {
     fn image(&self, initial: &[u8], events: &[Event]) -> Vec<u8> {
         let mut image = initial.to_vec();
         for (index, event) in events[..self.count].iter().enumerate() {
-            let is_last = index + 1 == self.count;
-            match (&self.kept, event) {
-                (Kept::LastTorn(len) | Kept::OnlyLastTorn(len), Event::Write { offset, data })
-                    if is_last =>
-                {
-                    apply(
-                        &mut image,
-                        &Event::Write {
-                            offset: *offset,
-                            data: data[..*len].to_vec(),
-                        },
-                    )
+            match (event, self.torn_len(index)) {
+                (Event::Write { offset, data }, Some(len)) => {
+                    let torn = Event::Write {
+                        offset: *offset,
+                        data: data[..len].to_vec(),
+                    };
+                    apply(&mut image, &torn);
                 }
                 _ if index < self.durable || self.keeps(index) => apply(&mut image, event),
                 _ => {}
@@ -273,10 +303,23 @@ impl Crash {
         image
     }
 
+    /// How many bytes of a torn write there are.
+    fn torn_len(&self, index: usize) -> Option<usize> {
+        let is_last = index + 1 == self.count;
+        match self.kept {
+            Kept::LastTorn(len) | Kept::OnlyLastTorn(len) if is_last => Some(len),
+            Kept::TwoTorn { last_len, .. } if is_last => Some(last_len),
+            Kept::TwoTorn {
+                index: torn, len, ..
+            } if index == torn => Some(len),
+            _ => None,
+        }
+    }
+
     /// Whether an event since the last flush had its effect, in whole.
     fn keeps(&self, index: usize) -> bool {
         match &self.kept {
-            Kept::All | Kept::LastTorn(_) => true,
+            Kept::All | Kept::LastTorn(_) | Kept::TwoTorn { .. } => true,
             Kept::None | Kept::OnlyLastTorn(_) => false,
             Kept::AllBut(lost) => index != *lost,
             Kept::Only(only) => index == *only,
@@ -354,6 +397,18 @@ mod tests {
             expected[..kept].fill(1);
             assert!(states.contains(&expected), "torn at {kept} is missing");
         }
+    }
+
+    #[test]
+    fn two_writes_can_be_torn_at_once() {
+        let storage = RecordingStorage::new(vec![0; 4096]);
+        storage.write_at(&[1; 1024], 0).unwrap();
+        storage.write_at(&[1; 1024], 2048).unwrap();
+        let mut expected = vec![0; 4096];
+        expected[..512].fill(1);
+        expected[2048..2560].fill(1);
+        assert!(storage.crash_states().any(|state| state == expected));
+        assert!(storage.all_crash_states().any(|state| state == expected));
     }
 
     #[test]
