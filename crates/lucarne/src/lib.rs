@@ -20,6 +20,7 @@
 //! |---|---|
 //! | open a volume | [`Volume::open`], [`OpenOptions`] (detached header, keyslot, cost limits) |
 //! | look at a header without a key | [`read_header`] |
+//! | judge a header before it is trusted | [`policy`], [`OpenOptions::policy`] |
 //! | find a volume key | [`unlock()`] |
 //! | make an empty volume | [`format`](fn@format), [`FormatOptions`] |
 //! | make a volume from plaintext, and back | [`encrypt`], [`decrypt`], [`Output`] |
@@ -31,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 pub mod benchmark;
+pub mod policy;
 
 mod bulk;
 mod create;
