@@ -360,6 +360,35 @@ mod tests {
         }
     }
 
+    /// What the strictest takes, the others take: rule by rule.
+    #[test]
+    fn each_preset_lies_within_the_next() {
+        let within = |inner: &Limit, outer: &Limit| match (inner, outer) {
+            (Limit::Names(inner), Limit::Names(outer)) => {
+                inner.iter().all(|name| outer.contains(name))
+            }
+            (Limit::Numbers(inner), Limit::Numbers(outer)) => {
+                inner.iter().all(|number| outer.contains(number))
+            }
+            (
+                Limit::Range { min, max },
+                Limit::Range {
+                    min: least,
+                    max: greatest,
+                },
+            ) => least <= min && max <= greatest,
+            (inner, outer) => inner == outer,
+        };
+        for (inner, outer) in [(strict_1(), default_1()), (default_1(), legacy_1())] {
+            let violations = outer.rules.iter();
+            for (rule, setting) in violations.filter(|(_, it)| it.severity == Violation) {
+                let of_inner = &inner.rules[rule];
+                assert_eq!(of_inner.severity, Violation, "{} {rule}", inner.name());
+                assert!(within(&of_inner.limit, &setting.limit), "{rule}");
+            }
+        }
+    }
+
     /// `LUCARNE_BLESS=1` writes the table anew.
     #[test]
     fn the_documented_table_is_what_the_presets_are() {
