@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use lucarne::{Cost, CostLimits};
 
-use super::KeyFileArgs;
+use super::{KeyFileArgs, PolicyArgs};
 use crate::size;
 
 /// How a volume is unlocked.
@@ -44,6 +44,9 @@ pub(crate) struct OpeningArgs {
 
     #[command(flatten)]
     pub(crate) unlock: UnlockArgs,
+
+    #[command(flatten)]
+    pub(crate) judging: PolicyArgs,
 }
 
 /// What an untrusted header may cost. What is not given is the library's default.

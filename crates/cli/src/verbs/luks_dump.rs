@@ -27,6 +27,7 @@ pub(crate) fn run(args: &LuksDumpArgs, common: &CommonArgs, report: &Report) -> 
         args: &args.unlock,
         volume_key_file: None,
         stdin: StdinRole::Free,
+        judging: None,
     };
     if args.dump_volume_key {
         confirm_secret(
