@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use lucarne::{
     Error, FileStorage, OpenOptions, Secret, SecretBytes, Storage, UnlockOptions, Unlocked, Volume,
     luks2::{Header, Selected},
@@ -91,7 +90,7 @@ impl<'a> Unlocking<'a> {
     pub(crate) fn read_judged(&self, opened: &Opened) -> anyhow::Result<Selected> {
         let judging = self.judging.map(Judging::new).transpose()?;
         let path = self.args.header.as_deref().unwrap_or(self.device);
-        let selected = read_selected(path, opened.header())?;
+        let selected = read_selected(path, opened.header(), &self.args.limits)?;
         if let Some(judging) = judging {
             let device = data_device(&opened.data, opened.detached_header.is_some())?;
             judging
@@ -129,17 +128,21 @@ impl<'a> Unlocking<'a> {
 }
 
 impl Unlocking<'_> {
-    /// The error with the volume's name, and with the option that helps, where one does.
     fn refused(&self, error: Error) -> anyhow::Error {
-        match error {
-            Error::TooCostly { cost, .. } => Failure::Parameters(format!(
-                "{}: {error}; {} raises it",
-                shown(self.device),
-                LimitArgs::option_of(cost)
-            ))
-            .into(),
-            error => anyhow::Error::new(error).context(shown(self.device)),
-        }
+        refused(self.device, error)
+    }
+}
+
+/// The error with the volume's name, and with the option that helps, where one does.
+fn refused(path: &Path, error: Error) -> anyhow::Error {
+    match error {
+        Error::TooCostly { cost, .. } => Failure::Parameters(format!(
+            "{}: {error}; {} raises it",
+            shown(path),
+            LimitArgs::option_of(cost)
+        ))
+        .into(),
+        error => anyhow::Error::new(error).context(shown(path)),
     }
 }
 
@@ -159,12 +162,17 @@ fn volume_key_len(header: &Header) -> Option<usize> {
 
 /// Reads a header, and does not say which copies are bad.
 pub(crate) fn read_header(path: &Path, storage: &dyn Storage) -> anyhow::Result<Header> {
-    Ok(read_selected(path, storage)?.header)
+    Ok(read_selected(path, storage, &LimitArgs::default())?.header)
 }
 
 /// Reads a header.
-pub(crate) fn read_selected(path: &Path, storage: &dyn Storage) -> anyhow::Result<Selected> {
-    let selected = lucarne::read_header(storage).with_context(|| shown(path))?;
+pub(crate) fn read_selected(
+    path: &Path,
+    storage: &dyn Storage,
+    limits: &LimitArgs,
+) -> anyhow::Result<Selected> {
+    let selected = lucarne::read_header_within(storage, &limits.to_limits())
+        .map_err(|error| refused(path, error))?;
     for (copy, defect) in [
         ("primary", &selected.repair.primary),
         ("secondary", &selected.repair.secondary),

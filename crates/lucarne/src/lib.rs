@@ -50,7 +50,7 @@ pub use bulk::{
 };
 pub use create::{FormatOptions, Formatted, format};
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
-pub use header_io::read_header;
+pub use header_io::{read_header, read_header_within};
 pub use length_token::LengthToken;
 pub use unlock::{Secret, UnlockOptions, Unlocked, unlock};
 pub use volume::{OpenOptions, Volume, VolumeCursor};

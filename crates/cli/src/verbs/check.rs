@@ -5,7 +5,7 @@ use lucarne::{Access, luks2::Header};
 use serde_json::json;
 
 use crate::{
-    args::CheckArgs,
+    args::{CheckArgs, LimitArgs},
     device::Opened,
     exit::{Failure, shown},
     policy::{Judging, data_device},
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     };
     let opened = Opened::open(image, args.header.as_deref(), Access::ReadOnly)?;
     let path = args.header.as_ref().unwrap_or(image);
-    let selected = read_selected(path, opened.header())?;
+    let selected = read_selected(path, opened.header(), &LimitArgs::default())?;
     let device = data_device(&opened.data, opened.detached_header.is_some())?;
     let judgement = policy.judge_pinned(&selected, device, &pins);
     let text = match args.json {

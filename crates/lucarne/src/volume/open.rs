@@ -12,7 +12,7 @@ use crate::length_token::LengthToken;
 use crate::policy::{DataDevice, Judged, Pins, Policy};
 use crate::sector_map::SectorMap;
 use crate::unlock::{UnlockOptions, unlock};
-use crate::{Error, Secret, Volume, read_header};
+use crate::{Error, Secret, Volume, read_header_within};
 
 /// How a volume is opened.
 ///
@@ -107,13 +107,13 @@ impl<'a> OpenOptions<'a> {
     /// none, [`Error::TooCostly`] when it would cost more than the limits, [`Error::Device`] when the data device is too short for the header's segment,
     /// [`Error::Io`] from the storage.
     pub fn open<S: Storage>(&self, data: S, secret: Secret<'_>) -> Result<Volume<S>, Error> {
-        let selected = read_header(self.header.unwrap_or(&data))?;
+        let selected = read_header_within(self.header.unwrap_or(&data), &self.unlock.limits)?;
         self.open_judged(&selected, data, secret)
     }
 
     /// As [`Self::open`], with a header that was read before: what was judged is what is used, and only
     /// key material is read from the storage. Policy and pins judge it here too; whether both copies are
-    /// good is judged if all of what [`read_header`] gave is passed, and not only its header.
+    /// good is judged if all of what [`read_header`](crate::read_header) gave is passed, and not only its header.
     ///
     /// # Errors
     /// As [`Self::open`].
