@@ -11,6 +11,7 @@ mod exit;
 mod keyfile;
 mod options;
 mod passphrase;
+mod policy;
 mod progress;
 mod report;
 mod signals;

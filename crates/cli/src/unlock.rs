@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use lucarne::{
     Error, FileStorage, OpenOptions, Secret, SecretBytes, Storage, UnlockOptions, Unlocked, Volume,
-    luks2::Header,
+    luks2::{Header, Selected},
 };
 
 use crate::{
-    args::{LimitArgs, OpeningArgs, UnlockArgs},
+    args::{LimitArgs, OpeningArgs, PolicyArgs, UnlockArgs},
     device::Opened,
     exit::{Failure, shown},
     keyfile,
     passphrase::{Source, StdinRole},
+    policy::{Judging, data_device},
     report::Report,
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct Unlocking<'a> {
     pub(crate) stdin: StdinRole,
     /// What is asked for, where it is not the volume's passphrase in cryptsetup's usual words.
     pub(crate) prompt: Option<String>,
+    /// How the header is judged; `None`: not at all.
+    pub(crate) judging: Option<&'a PolicyArgs>,
 }
 
 impl<'a> Unlocking<'a> {
@@ -36,6 +38,7 @@ impl<'a> Unlocking<'a> {
             volume_key_file: args.volume_key_file.as_deref(),
             stdin,
             prompt: None,
+            judging: Some(&args.judging),
         }
     }
 
@@ -46,7 +49,7 @@ impl<'a> Unlocking<'a> {
         report: &Report,
     ) -> anyhow::Result<Volume<&'o FileStorage>> {
         // What is no volume is said before a passphrase is asked for.
-        let header = self.read_header(opened.header())?;
+        let selected = self.read_judged(opened)?;
         let options = || {
             let options = OpenOptions::default().limits(self.args.limits.to_limits());
             match &opened.detached_header {
@@ -54,12 +57,12 @@ impl<'a> Unlocking<'a> {
                 None => options,
             }
         };
-        let volume = self.with_secret(&header, |secret| {
+        let volume = self.with_secret(&selected.header, |secret| {
             let options = match (secret, self.args.key_slot) {
                 (Secret::Passphrase(_), Some(keyslot)) => options().keyslot(keyslot),
                 _ => options(),
             };
-            options.open_judged(&header, &opened.data, secret)
+            options.open_judged(&selected, &opened.data, secret)
         })?;
         say_unlocked(volume.keyslot(), report);
         Ok(volume)
@@ -87,9 +90,18 @@ impl<'a> Unlocking<'a> {
         Ok(unlocked)
     }
 
-    pub(crate) fn read_header(&self, storage: &FileStorage) -> anyhow::Result<Header> {
-        let header = self.args.header.as_deref().unwrap_or(self.device);
-        read_header(header, storage)
+    /// Reads the header once and judges it as the command line asks; it is what will be used.
+    pub(crate) fn read_judged(&self, opened: &Opened) -> anyhow::Result<Selected> {
+        let judging = self.judging.map(Judging::new).transpose()?;
+        let path = self.args.header.as_deref().unwrap_or(self.device);
+        let selected = read_selected(path, opened.header(), &self.args.limits)?;
+        if let Some(judging) = judging {
+            let device = data_device(&opened.data, opened.detached_header.is_some())?;
+            judging
+                .judge((&selected).into(), device)
+                .map_err(|error| self.refused(error))?;
+        }
+        Ok(selected)
     }
 
     pub(crate) fn with_secret<T>(
@@ -123,17 +135,21 @@ impl<'a> Unlocking<'a> {
 }
 
 impl Unlocking<'_> {
-    /// The error with the volume's name, and with the option that helps, where one does.
     fn refused(&self, error: Error) -> anyhow::Error {
-        match error {
-            Error::TooCostly { cost, .. } => Failure::Parameters(format!(
-                "{}: {error}; {} raises it",
-                shown(self.device),
-                LimitArgs::option_of(cost)
-            ))
-            .into(),
-            error => anyhow::Error::new(error).context(shown(self.device)),
-        }
+        refused(self.device, error)
+    }
+}
+
+/// The error with the volume's name, and with the option that helps, where one does.
+fn refused(path: &Path, error: Error) -> anyhow::Error {
+    match error {
+        Error::TooCostly { cost, .. } => Failure::Parameters(format!(
+            "{}: {error}; {} raises it",
+            shown(path),
+            LimitArgs::option_of(cost)
+        ))
+        .into(),
+        error => anyhow::Error::new(error).context(shown(path)),
     }
 }
 
@@ -151,9 +167,19 @@ fn volume_key_len(header: &Header) -> Option<usize> {
     usize::try_from(keyslot.key_size()).ok()
 }
 
-/// Reads and judges a header.
+/// Reads a header, and does not say which copies are bad.
 pub(crate) fn read_header(path: &Path, storage: &dyn Storage) -> anyhow::Result<Header> {
-    let selected = lucarne::read_header(storage).with_context(|| shown(path))?;
+    Ok(read_selected(path, storage, &LimitArgs::default())?.header)
+}
+
+/// Reads a header.
+pub(crate) fn read_selected(
+    path: &Path,
+    storage: &dyn Storage,
+    limits: &LimitArgs,
+) -> anyhow::Result<Selected> {
+    let selected = lucarne::read_header_within(storage, &limits.to_limits())
+        .map_err(|error| refused(path, error))?;
     for (copy, defect) in [
         ("primary", &selected.repair.primary),
         ("secondary", &selected.repair.secondary),
@@ -162,7 +188,7 @@ pub(crate) fn read_header(path: &Path, storage: &dyn Storage) -> anyhow::Result<
             tracing::debug!(copy, %defect, "the other header copy is used");
         }
     }
-    let header = selected.header;
+    let header = &selected.header;
     tracing::debug!(
         seqid = header.seqid(),
         header_bytes = header.header_size(),
@@ -172,5 +198,5 @@ pub(crate) fn read_header(path: &Path, storage: &dyn Storage) -> anyhow::Result<
     for defect in header.metadata().defects() {
         tracing::debug!(%defect, "a part of the header is unusable");
     }
-    Ok(header)
+    Ok(selected)
 }

@@ -124,3 +124,50 @@ fn a_hostile_header_costs_no_time() {
     }
     assert_eq!(std::fs::read(&key).unwrap(), PASSPHRASE);
 }
+
+/// What is read and joined is bounded too, and the limit is exact.
+#[test]
+fn the_header_and_a_split_key_are_bounded() {
+    let scratch = Scratch::new();
+    let image = common::encrypted(&scratch, "image", b"plain", &[]);
+    let key = key_file(&scratch);
+    let open = words!["open", "--test-passphrase", "--key-file", &key, &image].to_vec();
+    let dump = words!["luksDump", &image].to_vec();
+    for (verb, option, least, message) in [
+        (
+            &open,
+            "--max-split-key",
+            256_000,
+            "keyslot 0: split key bytes of 256000",
+        ),
+        (
+            &open,
+            "--max-header",
+            32_768,
+            "header bytes of both copies of 32768",
+        ),
+        (
+            &dump,
+            "--max-header",
+            32_768,
+            "header bytes of both copies of 32768",
+        ),
+    ] {
+        let run = |limit: u32| {
+            let mut words = verb.clone();
+            words.extend([option.into(), limit.to_string().into()]);
+            lucarne(words)
+        };
+        let outcome = run(least - 1);
+        assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+        assert_eq!(
+            outcome.stderr,
+            format!(
+                "lucarne: {}: refused: {message} exceeds the limit of {}; {option} raises it\n",
+                image.display(),
+                least - 1
+            )
+        );
+        assert_eq!(run(least).code, Some(0));
+    }
+}

@@ -30,11 +30,12 @@ const CRYPTSETUP_2_8: &str = "\
     veracrypt-pim veracrypt-query-pim verbose verify-passphrase version volume-key-file \
     volume-key-keyring write-log";
 
-const VERBS: [&str; 16] = [
+const VERBS: &[&str] = &[
     "encrypt",
     "decrypt",
     "read",
     "write",
+    "check",
     "luksFormat",
     "luksDump",
     "isLuks",

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use lucarne_format::luks2::{Digest, Kdf};
+use lucarne_format::luks2::{Digest, Kdf, Luks2Keyslot};
 
 use crate::{Error, Hash, machine};
 
@@ -28,6 +28,10 @@ pub enum Cost {
     TotalArgon2WorkKib,
     /// Iterations over all PBKDF2 keyslots and digests tried.
     TotalPbkdf2Iterations,
+    /// Bytes of a keyslot's split key: its key's length times the AF stripes.
+    SplitKeyBytes,
+    /// Bytes read of a header, both copies together.
+    HeaderBytes,
 }
 
 impl fmt::Display for Cost {
@@ -42,6 +46,8 @@ impl fmt::Display for Cost {
             Self::TotalPbkdf2Iterations => {
                 "pbkdf2 iterations, counted as sha256's, over all keyslots tried"
             }
+            Self::SplitKeyBytes => "split key bytes",
+            Self::HeaderBytes => "header bytes of both copies",
         })
     }
 }
@@ -78,6 +84,13 @@ pub struct CostLimits {
     /// Iterations over all PBKDF2 keyslots and digests tried, counted in the same way. Default: 200
     /// million, 6 for each of 32 keyslots.
     pub total_pbkdf2_iterations: u64,
+    /// Bytes of one keyslot's split key, which are read, decrypted and hashed: its key's length times
+    /// 4000, the number of AF stripes, which the format fixes. Default: 16 MiB, for keys of 4 KiB.
+    pub split_key_bytes: u64,
+    /// Bytes read of a header, both copies together; their JSON is all of it but 8 KiB. Default: 8
+    /// MiB, the most that the format allows. A lower limit also ends the search for the secondary copy
+    /// of a header whose primary is lost.
+    pub header_bytes: u64,
 }
 
 impl Default for CostLimits {
@@ -91,6 +104,8 @@ impl Default for CostLimits {
             pbkdf2_iterations: 50_000_000,
             total_argon2_work_kib: 128 * GIB_IN_KIB,
             total_pbkdf2_iterations: 200_000_000,
+            split_key_bytes: 16 << 20,
+            header_bytes: 8 << 20,
         }
     }
 }
@@ -112,6 +127,18 @@ impl CostMeter {
             argon2_work_kib: 0,
             pbkdf2_iterations: 0,
         }
+    }
+
+    /// That joining a keyslot's key costs no more than it may.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn check_split_key(&self, keyslot: &Luks2Keyslot) -> Result<(), Error> {
+        at_most(
+            Cost::SplitKeyBytes,
+            split_key_bytes(keyslot),
+            self.limits.split_key_bytes,
+        )
     }
 
     /// Spends what deriving a key by `kdf` costs. A refusal spends nothing.
@@ -184,6 +211,12 @@ impl CostMeter {
     }
 }
 
+/// How many bytes of a keyslot's area its split key takes.
+#[must_use]
+pub fn split_key_bytes(keyslot: &Luks2Keyslot) -> u64 {
+    u64::from(keyslot.key_size) * u64::from(keyslot.af.stripes)
+}
+
 fn at_most(cost: Cost, value: u64, limit: u64) -> Result<(), Error> {
     if value > limit {
         return Err(Error::Refused { cost, value, limit });
@@ -193,7 +226,7 @@ fn at_most(cost: Cost, value: u64, limit: u64) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use lucarne_format::luks2::Argon2Variant;
+    use lucarne_format::luks2::{AntiForensic, Area, Argon2Variant, Priority};
 
     use super::*;
 
@@ -204,6 +237,8 @@ mod tests {
         pbkdf2_iterations: 100,
         total_argon2_work_kib: 10_000,
         total_pbkdf2_iterations: 250,
+        split_key_bytes: 256_000,
+        header_bytes: 0,
     };
 
     fn argon2(time: u32, memory_kib: u32, lanes: u32) -> Kdf {
@@ -321,6 +356,33 @@ mod tests {
             spend(hash, most + 1).unwrap_err();
         }
         spend("sha384", u32::MAX).unwrap_err();
+    }
+
+    #[test]
+    fn a_split_key_is_bounded() {
+        let keyslot = |key_size| Luks2Keyslot {
+            key_size,
+            priority: Priority::Normal,
+            af: AntiForensic {
+                stripes: 4000,
+                hash: "sha256".into(),
+            },
+            kdf: pbkdf2(1),
+            area: Area {
+                offset: 0,
+                size: Area::size_for_key(key_size),
+                encryption: "aes-xts-plain64".into(),
+                key_size: 64,
+            },
+        };
+        let meter = CostMeter::new(&LIMITS);
+        meter.check_split_key(&keyslot(64)).unwrap();
+        let error = meter.check_split_key(&keyslot(65)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "split key bytes of 260000 exceeds the limit of 256000"
+        );
+        meter.check_split_key(&keyslot(u32::MAX)).unwrap_err();
     }
 
     #[test]

@@ -50,7 +50,7 @@ mod machine;
 mod speed;
 
 pub use calibrate::{KdfKind, KdfRequest};
-pub use cost::{Cost, CostLimits, CostMeter};
+pub use cost::{Cost, CostLimits, CostMeter, split_key_bytes};
 pub use digest::{check_key_len, create_digest, verify_digest};
 pub use error::Error;
 pub use hash::Hash;

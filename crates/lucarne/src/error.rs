@@ -46,6 +46,9 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// The header breaks the policy or the pins that it was judged by.
+    #[error("refused: {0}")]
+    Policy(crate::policy::Judgement),
     /// The device or file cannot hold or give what is asked.
     #[error("{0}")]
     Device(DeviceFault),

@@ -3,6 +3,7 @@
 use lucarne_cipher::{CipherSpec, DataUnit, SectorCipher};
 use lucarne_format::LoadError;
 use lucarne_format::luks2::{Header, HeaderCopy, Selected};
+use lucarne_keyslot::{Cost, CostLimits};
 use lucarne_secret::SecretBytes;
 use lucarne_storage::Storage;
 
@@ -13,6 +14,9 @@ use crate::layout::{Layout, METADATA_SIZES};
 
 /// The binary part of a header copy, which bears its magic.
 const BINARY_HEADER_LEN: usize = 4096;
+
+/// The most that the format allows for both copies.
+const HEADER_BYTES_MAX: u64 = 8 << 20;
 
 /// How much of a keyslots area is filled at once.
 const FILL_STEP_LEN_BYTES: usize = 1 << 20;
@@ -28,8 +32,47 @@ const FILL_STEP_LEN_BYTES: usize = 1 << 20;
 /// assert!(matches!(error, Error::NotLuks));
 /// ```
 pub fn read_header(storage: &dyn Storage) -> Result<Selected, Error> {
+    read_bounded(storage, HEADER_BYTES_MAX)
+}
+
+/// As [`read_header`], with a limit on how much is read: [`CostLimits::header_bytes`].
+///
+/// # Errors
+/// As [`read_header`]; [`Error::TooCostly`].
+///
+/// ```
+/// use lucarne::{CostLimits, Error, MemoryStorage, read_header_within};
+/// # let image = MemoryStorage::with_len(4 << 20);
+/// # lucarne::format(&image, None, b"an example", &lucarne::FormatOptions {
+/// #     kdf: lucarne::KdfRequest { kind: lucarne::KdfKind::Pbkdf2, iterations: Some(1000), ..Default::default() },
+/// #     keyslots_size: Some(1 << 20), ..Default::default() })?;
+/// // Two copies of 16 KiB.
+/// let limits = |header_bytes| CostLimits { header_bytes, ..CostLimits::default() };
+/// read_header_within(&image, &limits(32768))?;
+/// let error = read_header_within(&image, &limits(32767)).unwrap_err();
+/// assert!(matches!(error, Error::TooCostly { value: 32768, limit: 32767, .. }));
+/// # Ok::<(), Error>(())
+/// ```
+pub fn read_header_within(storage: &dyn Storage, limits: &CostLimits) -> Result<Selected, Error> {
+    read_bounded(storage, limits.header_bytes)
+}
+
+fn read_bounded(storage: &dyn Storage, limit: u64) -> Result<Selected, Error> {
     let device_len = storage.len().map_err(measuring)?;
+    let mut bytes_read: u64 = 0;
     let read = |offset: u64, buf: &mut [u8]| -> Result<usize, Error> {
+        // A single byte is no part of the header: it shows whether the device reaches that far.
+        if buf.len() > 1 {
+            bytes_read = bytes_read.saturating_add(buf.len() as u64);
+            if bytes_read > limit {
+                return Err(Error::TooCostly {
+                    keyslot: None,
+                    cost: Cost::HeaderBytes,
+                    value: bytes_read,
+                    limit,
+                });
+            }
+        }
         let rest = device_len.saturating_sub(offset);
         let len = buf.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
         if len == 0 {

@@ -20,6 +20,7 @@
 //! |---|---|
 //! | open a volume | [`Volume::open`], [`OpenOptions`] (detached header, keyslot, cost limits) |
 //! | look at a header without a key | [`read_header`] |
+//! | judge a header before it is trusted | [`policy`], [`OpenOptions::policy`] |
 //! | find a volume key | [`unlock()`] |
 //! | change keys, tokens and names | [`HeaderEditor`] |
 //! | make an empty volume | [`format`](fn@format), [`FormatOptions`] |
@@ -32,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 pub mod benchmark;
+pub mod policy;
 
 mod bulk;
 mod create;
@@ -51,7 +53,7 @@ pub use bulk::{
 pub use create::{FormatOptions, Formatted, format};
 pub use editor::{HeaderEditor, KeyslotOptions};
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
-pub use header_io::read_header;
+pub use header_io::{read_header, read_header_within};
 pub use length_token::LengthToken;
 pub use unlock::{Secret, UnlockOptions, Unlocked, unlock};
 pub use volume::{OpenOptions, Volume, VolumeCursor};

@@ -245,6 +245,7 @@ fn try_keyslot(
         "trying a keyslot"
     );
     let too_costly = |error: lucarne_keyslot::Error| Error::from(error).of_keyslot(id);
+    meter.check_split_key(keyslot).map_err(too_costly)?;
     meter.spend_kdf(&keyslot.kdf).map_err(too_costly)?;
     meter.spend_digest(digest).map_err(too_costly)?;
     let area = read_area(storage, id, keyslot)?;
@@ -257,7 +258,7 @@ fn try_keyslot(
     }))
 }
 
-/// The key material; its length is bounded by the header's keyslots area, which was checked.
+/// The key material, as much of the area as the split key takes; that was checked against the limits.
 fn read_area(storage: &dyn Storage, id: u32, keyslot: &Luks2Keyslot) -> Result<Vec<u8>, Error> {
     let area = &keyslot.area;
     let len = storage.len().map_err(measuring)?;
@@ -271,7 +272,8 @@ fn read_area(storage: &dyn Storage, id: u32, keyslot: &Luks2Keyslot) -> Result<V
             area.offset, area.size
         )));
     }
-    let mut bytes = vec![0; usize::try_from(area.size).unwrap_or(usize::MAX)];
+    let material_len = lucarne_keyslot::split_key_bytes(keyslot).min(area.size);
+    let mut bytes = vec![0; usize::try_from(material_len).unwrap_or(usize::MAX)];
     storage
         .read_at(&mut bytes, area.offset)
         .map_err(reading(area.offset))?;

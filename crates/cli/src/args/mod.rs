@@ -1,6 +1,7 @@
 //! What the command line may say: one argument struct for each verb, shared groups flattened.
 
 mod activation;
+mod check;
 mod common;
 mod format;
 mod keys;
@@ -11,6 +12,7 @@ mod verb;
 use clap::{ArgAction, Parser, Subcommand};
 
 pub(crate) use activation::ActivationArgs;
+pub(crate) use check::{CheckArgs, PolicyArgs};
 pub(crate) use common::{CommonArgs, KernelArgs, KeyFileArgs, ProgressArgs, VolumeType};
 pub(crate) use format::FormatArgs;
 pub(crate) use keys::{
@@ -84,6 +86,8 @@ pub(crate) enum Verb {
     Read(ReadArgs),
     /// Overwrite a range of a volume's plaintext with standard input
     Write(WriteArgs),
+    /// Judge a volume's header by a policy
+    Check(Box<CheckArgs>),
     /// Make a new, empty volume
     #[command(name = "luksFormat")]
     LuksFormat(Box<LuksFormatArgs>),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use lucarne::{Cost, CostLimits};
 
-use super::KeyFileArgs;
+use super::{KeyFileArgs, PolicyArgs};
 use crate::size;
 
 /// How a volume is unlocked.
@@ -44,10 +44,13 @@ pub(crate) struct OpeningArgs {
 
     #[command(flatten)]
     pub(crate) unlock: UnlockArgs,
+
+    #[command(flatten)]
+    pub(crate) judging: PolicyArgs,
 }
 
 /// What an untrusted header may cost. What is not given is the library's default.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Limits on what the header may cost")]
 pub(crate) struct LimitArgs {
     /// Memory of an Argon2 keyslot [default: 4194304, or what the machine has]
@@ -73,6 +76,14 @@ pub(crate) struct LimitArgs {
     /// Iterations over all keyslots and digests tried [default: 200000000]
     #[arg(long, value_name = "N", value_parser = size::number)]
     pub(crate) max_total_pbkdf_iterations: Option<u64>,
+
+    /// Bytes of a keyslot's split key: its key's length times 4000 AF stripes [default: 16777216]
+    #[arg(long, value_name = "BYTES", value_parser = size::number)]
+    pub(crate) max_split_key: Option<u64>,
+
+    /// Bytes of the header with its JSON, both copies together [default: 8388608]
+    #[arg(long, value_name = "BYTES", value_parser = size::number)]
+    pub(crate) max_header: Option<u64>,
 }
 
 impl LimitArgs {
@@ -85,6 +96,8 @@ impl LimitArgs {
             Cost::Pbkdf2Iterations | Cost::DigestIterations => "--max-pbkdf-iterations",
             Cost::TotalArgon2WorkKib => "--max-total-pbkdf-work",
             Cost::TotalPbkdf2Iterations => "--max-total-pbkdf-iterations",
+            Cost::SplitKeyBytes => "--max-split-key",
+            Cost::HeaderBytes => "--max-header",
             _ => "a --max-pbkdf option",
         }
     }
@@ -102,6 +115,8 @@ impl LimitArgs {
             &mut limits.total_pbkdf2_iterations,
             self.max_total_pbkdf_iterations,
         );
+        replace(&mut limits.split_key_bytes, self.max_split_key);
+        replace(&mut limits.header_bytes, self.max_header);
         limits
     }
 }
@@ -136,6 +151,8 @@ mod tests {
                 Cost::TotalPbkdf2Iterations,
                 Some(limits.total_pbkdf2_iterations),
             ),
+            (Cost::SplitKeyBytes, Some(limits.split_key_bytes)),
+            (Cost::HeaderBytes, Some(limits.header_bytes)),
         ] {
             let name = LimitArgs::option_of(cost).strip_prefix("--").unwrap();
             let option = open

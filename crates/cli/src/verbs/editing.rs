@@ -76,6 +76,7 @@ pub(super) fn unlocking<'a>(device: &'a Path, args: &'a UnlockArgs, prompt: &str
         volume_key_file: None,
         stdin: StdinRole::Free,
         prompt: Some(prompt.to_owned()),
+        judging: None,
     }
 }
 

@@ -14,20 +14,21 @@ use crate::{
     keyfile,
     passphrase::StdinRole,
     report::{self, Report},
-    unlock::{Unlocking, read_header},
+    unlock::{Unlocking, read_selected},
 };
 
 pub(crate) fn run(args: &LuksDumpArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
     args.rest.complain();
     let path = args.unlock.header.as_deref().unwrap_or(&args.device);
     let storage = device::open(path, Access::ReadOnly)?;
-    let header = read_header(path, &storage)?;
+    let header = read_selected(path, &storage, &args.unlock.limits)?.header;
     let unlocking = Unlocking {
         device: &args.device,
         args: &args.unlock,
         volume_key_file: None,
         stdin: StdinRole::Free,
         prompt: None,
+        judging: None,
     };
     if args.dump_volume_key {
         confirm_secret(

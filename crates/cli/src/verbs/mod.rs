@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 mod benchmark;
+mod check;
 mod decrypt;
 mod editing;
 mod encrypt;
@@ -50,6 +51,7 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::Decrypt(args) => decrypt::run(args, common, report),
         Verb::Read(args) => read::run(args, report),
         Verb::Write(args) => write::run(args, report),
+        Verb::Check(args) => check::run(args),
         Verb::LuksFormat(args) => luks_format::run(args, common, report),
         Verb::LuksDump(args) => luks_dump::run(args, common, report),
         Verb::IsLuks(args) => is_luks::run(args, common, report),

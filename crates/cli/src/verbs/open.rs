@@ -21,7 +21,7 @@ pub(crate) fn run(args: &OpenArgs, report: &Report) -> anyhow::Result<()> {
         Access::ReadOnly,
     )?;
     let unlocking = Unlocking::new(&args.device, &args.opening, StdinRole::Free);
-    let header = unlocking.read_header(opened.header())?;
+    let header = unlocking.read_judged(&opened)?.header;
     let keyslot = args.opening.unlock.key_slot;
     unlocking.key(&header, opened.header(), keyslot, args.unbound, report)?;
     Ok(())

@@ -9,9 +9,10 @@ use lucarne_storage::Storage;
 
 use crate::error::measuring;
 use crate::length_token::LengthToken;
+use crate::policy::{DataDevice, Judged, Pins, Policy};
 use crate::sector_map::SectorMap;
 use crate::unlock::{UnlockOptions, unlock};
-use crate::{Error, Secret, Volume, read_header};
+use crate::{Error, Secret, Volume, read_header_within};
 
 /// How a volume is opened.
 ///
@@ -30,6 +31,8 @@ use crate::{Error, Secret, Volume, read_header};
 pub struct OpenOptions<'a> {
     header: Option<&'a dyn Storage>,
     unlock: UnlockOptions,
+    policy: Option<&'a Policy>,
+    pins: Option<&'a Pins>,
 }
 
 impl std::fmt::Debug for OpenOptions<'_> {
@@ -37,6 +40,8 @@ impl std::fmt::Debug for OpenOptions<'_> {
         f.debug_struct("OpenOptions")
             .field("detached_header", &self.header.is_some())
             .field("unlock", &self.unlock)
+            .field("policy", &self.policy.map(Policy::name))
+            .field("pins", &self.pins)
             .finish()
     }
 }
@@ -63,20 +68,52 @@ impl<'a> OpenOptions<'a> {
         self
     }
 
-    /// Reads the header, opens a keyslot and gives the plaintext.
+    /// The header must hold to this. It is judged after it was read and before anything is done with it;
+    /// what was judged is what is used, and nothing of the header is read again.
+    ///
+    /// ```
+    /// use lucarne::{Error, OpenOptions, Secret, policy::Policy};
+    ///
+    /// # let image = lucarne::MemoryStorage::with_len(4 << 20);
+    /// # lucarne::format(&image, None, b"an example", &lucarne::FormatOptions {
+    /// #     kdf: lucarne::KdfRequest { kind: lucarne::KdfKind::Pbkdf2, iterations: Some(1000), ..Default::default() },
+    /// #     keyslots_size: Some(1 << 20), ..Default::default() })?;
+    /// // A passphrase's keyslot with 1000 iterations.
+    /// let strict = Policy::preset("strict-1").expect("a preset");
+    /// let opened = OpenOptions::default().policy(&strict).open(&image, Secret::Passphrase(b"an example"));
+    /// let Err(Error::Policy(judgement)) = opened else { panic!() };
+    /// assert_eq!(judgement.findings()[0].rule, "passphrase-pbkdf2-iterations");
+    /// # Ok::<(), lucarne::Error>(())
+    /// ```
+    #[must_use]
+    pub fn policy(mut self, policy: &'a Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// The header must be this volume's.
+    #[must_use]
+    pub fn pins(mut self, pins: &'a Pins) -> Self {
+        self.pins = Some(pins);
+        self
+    }
+
+    /// Reads the header, judges it, opens a keyslot and gives the plaintext.
     ///
     /// # Errors
+    /// [`Error::Policy`] when the header breaks the policy or the pins, before a key is derived;
     /// [`Error::NotLuks`], [`Error::Corrupt`] and [`Error::Unsupported`] from the header,
     /// [`Error::WrongKey`] when the secret opens no keyslot, [`Error::NoUsableKeyslot`] when there is
     /// none, [`Error::TooCostly`] when it would cost more than the limits, [`Error::Device`] when the data device is too short for the header's segment,
     /// [`Error::Io`] from the storage.
     pub fn open<S: Storage>(&self, data: S, secret: Secret<'_>) -> Result<Volume<S>, Error> {
-        let header = read_header(self.header.unwrap_or(&data))?.header;
-        self.open_judged(&header, data, secret)
+        let selected = read_header_within(self.header.unwrap_or(&data), &self.unlock.limits)?;
+        self.open_judged(&selected, data, secret)
     }
 
     /// As [`Self::open`], with a header that was read before: what was judged is what is used, and only
-    /// key material is read from the storage.
+    /// key material is read from the storage. Policy and pins judge it here too; whether both copies are
+    /// good is judged if all of what [`read_header`](crate::read_header) gave is passed, and not only its header.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -90,12 +127,15 @@ impl<'a> OpenOptions<'a> {
     /// let volume = OpenOptions::default().open_judged(&header, image, Secret::Passphrase(b"an example"))?;
     /// # Ok::<(), lucarne::Error>(())
     /// ```
-    pub fn open_judged<S: Storage>(
+    pub fn open_judged<'h, S: Storage>(
         &self,
-        header: &Header,
+        header: impl Into<Judged<'h>>,
         data: S,
         secret: Secret<'_>,
     ) -> Result<Volume<S>, Error> {
+        let judged = header.into();
+        self.judge(judged, &data)?;
+        let header = judged.header();
         // What can be refused without a key is refused before the key derivation is paid for.
         let place = Place::find(header, &data)?;
         let header_storage: &dyn Storage = self.header.unwrap_or(&data);
@@ -131,6 +171,24 @@ impl<'a> OpenOptions<'a> {
             length,
             keyslot: unlocked.keyslot,
         })
+    }
+}
+
+impl OpenOptions<'_> {
+    /// Judges a header by the policy and the pins, if there are any.
+    fn judge(&self, header: Judged<'_>, data: &dyn Storage) -> Result<(), Error> {
+        if let Some(policy) = self.policy {
+            let len_bytes = data.len().map_err(measuring)?;
+            let device = match self.header {
+                None => DataDevice::WithHeader { len_bytes },
+                Some(_) => DataDevice::Apart { len_bytes },
+            };
+            policy.judge(header, device).into_result()?;
+        }
+        if let Some(pins) = self.pins {
+            pins.judge(header.header()).into_result()?;
+        }
+        Ok(())
     }
 }
 
