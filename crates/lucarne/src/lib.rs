@@ -22,6 +22,7 @@
 //! | look at a header without a key | [`read_header`] |
 //! | find a volume key | [`unlock()`] |
 //! | change keys, tokens and names | [`HeaderEditor`] |
+//! | keep a header elsewhere, and put it back | [`HeaderBackup`], [`Restore`] |
 //! | make an empty volume | [`format`](fn@format), [`FormatOptions`] |
 //! | make a volume from plaintext, and back | [`encrypt`], [`decrypt`], [`Output`] |
 //! | know what this machine can do | [`benchmark`] |
@@ -49,7 +50,9 @@ pub use bulk::{
     Parallelism, Replace, Source, decrypt, encrypt,
 };
 pub use create::{FormatOptions, Formatted, format};
-pub use editor::{HeaderEditor, KeyslotOptions};
+pub use editor::{
+    HeaderBackup, HeaderEditor, KeyslotOptions, Restore, RestoreWarnings, foreign_signature,
+};
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
 pub use header_io::read_header;
 pub use length_token::LengthToken;
