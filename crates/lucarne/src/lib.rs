@@ -20,7 +20,7 @@
 //! |---|---|
 //! | open a volume | [`Volume::open`], [`OpenOptions`] (detached header, keyslot, cost limits) |
 //! | look at a header without a key | [`read_header`] |
-//! | find a volume key | [`unlock()`] |
+//! | find a volume key | [`unlock()`]; by a token [`unlock_by_token`], [`Unlocker`] |
 //! | change keys, tokens and names | [`HeaderEditor`] |
 //! | keep a header elsewhere, and put it back | [`HeaderBackup`], [`Restore`] |
 //! | make an empty volume | [`format`](fn@format), [`FormatOptions`] |
@@ -42,6 +42,7 @@ mod header_io;
 mod layout;
 mod length_token;
 mod sector_map;
+mod token;
 mod unlock;
 mod volume;
 
@@ -56,6 +57,10 @@ pub use editor::{
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
 pub use header_io::read_header;
 pub use length_token::LengthToken;
+pub use token::{
+    CommandUnlocker, KernelKeyring, KeyringToken, TokenChoice, TokenFault, Unlocker,
+    unlock_by_token,
+};
 pub use unlock::{Secret, UnlockOptions, Unlocked, unlock};
 pub use volume::{OpenOptions, Volume, VolumeCursor};
 

@@ -22,9 +22,6 @@ pub use foreign::foreign_signature;
 pub use keyslot::KeyslotOptions;
 pub use restore::{Restore, RestoreWarnings};
 
-/// How long another process's change is waited for: cryptsetup holds its lock while it derives a key.
-const PATIENCE_DEFAULT: Duration = Duration::from_secs(30);
-
 /// A header that can be changed.
 ///
 /// Every method that changes something writes both copies before it returns, in an order such that a
@@ -65,6 +62,10 @@ impl std::fmt::Debug for HeaderEditor<'_> {
 }
 
 impl<'s> HeaderEditor<'s> {
+    /// How long another process's change is waited for unless something else is asked for: cryptsetup holds
+    /// its lock while it derives a key.
+    pub const PATIENCE: Duration = Duration::from_secs(30);
+
     /// Reads the header that lies on `storage`. Nothing is locked or written.
     ///
     /// # Errors
@@ -79,7 +80,7 @@ impl<'s> HeaderEditor<'s> {
         Self {
             storage,
             selected,
-            patience: Some(PATIENCE_DEFAULT),
+            patience: Some(Self::PATIENCE),
         }
     }
 
