@@ -30,7 +30,7 @@ const CRYPTSETUP_2_8: &str = "\
     veracrypt-pim veracrypt-query-pim verbose verify-passphrase version volume-key-file \
     volume-key-keyring write-log";
 
-const VERBS: [&str; 10] = [
+const VERBS: [&str; 15] = [
     "encrypt",
     "decrypt",
     "read",
@@ -41,6 +41,11 @@ const VERBS: [&str; 10] = [
     "luksUUID",
     "open",
     "benchmark",
+    "luksHeaderBackup",
+    "luksHeaderRestore",
+    "repair",
+    "config",
+    "token",
 ];
 
 struct Row {
@@ -89,6 +94,10 @@ fn with_operands(verb: &'static str) -> Vec<&'static str> {
     match verb {
         "encrypt" | "decrypt" => vec![verb, "in", "out"],
         "benchmark" => vec![verb],
+        "luksHeaderBackup" | "luksHeaderRestore" => {
+            vec![verb, "image", "--header-backup-file", "backup"]
+        }
+        "token" => vec![verb, "add", "image"],
         verb => vec![verb, "image"],
     }
 }
@@ -103,6 +112,7 @@ fn value_of(long: &str) -> &'static str {
         "uuid" => "00000000-0000-4000-8000-000000000000",
         "key-size" | "keyslot-key-size" => "512",
         "sector-size" => "4096",
+        "priority" => "prefer",
         "luks2-metadata-size" => "16k",
         "luks2-keyslots-size" => "16m",
         _ => "8",
@@ -114,6 +124,7 @@ fn company_of(long: &str) -> &'static [&'static str] {
     match long {
         "key-size" => &["--cipher", "aes-xts-plain64"],
         "keyslot-cipher" => &["--keyslot-key-size", "512"],
+        "priority" => &["--key-slot", "1"],
         "keyslot-key-size" => &["--keyslot-cipher", "aes-xts-plain64"],
         _ => &[],
     }
@@ -154,7 +165,7 @@ fn what_is_done_is_accepted_by_its_verbs() {
                 arguments.push(value_of(row.long));
             }
             arguments.extend(company_of(row.long));
-            if row.long == "unbound" {
+            if row.long == "unbound" && *verb != "token" {
                 arguments.extend(["--key-slot", "1"]);
                 if *verb == "open" {
                     arguments.push("--test-passphrase");

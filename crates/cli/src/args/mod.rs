@@ -1,16 +1,22 @@
 //! What the command line may say: one argument struct for each verb, shared groups flattened.
 
 mod activation;
+mod backup;
 mod common;
 mod format;
+mod header;
+mod token;
 mod unlock;
 mod verb;
 
 use clap::{ArgAction, Parser, Subcommand};
 
 pub(crate) use activation::ActivationArgs;
+pub(crate) use backup::{LuksHeaderBackupArgs, LuksHeaderRestoreArgs};
 pub(crate) use common::{CommonArgs, KernelArgs, KeyFileArgs, ProgressArgs, VolumeType};
 pub(crate) use format::FormatArgs;
+pub(crate) use header::{ConfigArgs, PriorityName, RepairArgs};
+pub(crate) use token::{TokenAction, TokenArgs, TokenUnlockArgs};
 pub(crate) use unlock::{LimitArgs, OpeningArgs, UnlockArgs};
 pub(crate) use verb::{
     BenchmarkArgs, CompletionsArgs, DecryptArgs, EncryptArgs, IsLuksArgs, LuksDumpArgs,
@@ -86,9 +92,22 @@ pub(crate) enum Verb {
     /// Tell by the exit code whether a file is a LUKS volume
     #[command(name = "isLuks")]
     IsLuks(IsLuksArgs),
-    /// Print a volume's UUID
+    /// Print or change a volume's UUID
     #[command(name = "luksUUID")]
     LuksUuid(LuksUuidArgs),
+    /// Keep a copy of a volume's header
+    #[command(name = "luksHeaderBackup")]
+    LuksHeaderBackup(LuksHeaderBackupArgs),
+    /// Put a kept copy in the place of a volume's header
+    #[command(name = "luksHeaderRestore")]
+    LuksHeaderRestore(LuksHeaderRestoreArgs),
+    /// Write a damaged or stale copy of a header anew
+    Repair(RepairArgs),
+    /// Set a header's label and subsystem, and when a keyslot is tried
+    #[command(alias = "luksConfig")]
+    Config(ConfigArgs),
+    /// Add, remove and show a header's tokens
+    Token(TokenArgs),
     /// Try a volume's passphrase
     #[command(alias = "luksOpen")]
     Open(OpenArgs),

@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 mod benchmark;
+mod config;
 mod decrypt;
 mod encrypt;
 mod format_options;
@@ -8,9 +9,13 @@ mod generate;
 mod is_luks;
 mod luks_dump;
 mod luks_format;
+mod luks_header_backup;
+mod luks_header_restore;
 mod luks_uuid;
 mod open;
 mod read;
+mod repair;
+mod token;
 mod write;
 
 use std::path::Path;
@@ -46,7 +51,12 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::LuksFormat(args) => luks_format::run(args, common, report),
         Verb::LuksDump(args) => luks_dump::run(args, common, report),
         Verb::IsLuks(args) => is_luks::run(args, common, report),
-        Verb::LuksUuid(args) => luks_uuid::run(args),
+        Verb::LuksUuid(args) => luks_uuid::run(args, common),
+        Verb::LuksHeaderBackup(args) => luks_header_backup::run(args, common),
+        Verb::LuksHeaderRestore(args) => luks_header_restore::run(args, common),
+        Verb::Repair(args) => repair::run(args, common, report),
+        Verb::Config(args) => config::run(args, common),
+        Verb::Token(args) => token::run(args, common, report),
         Verb::Open(args) => open::run(args, report),
         Verb::Benchmark(args) => benchmark::run(args),
         Verb::Completions(args) => generate::completions(args),
