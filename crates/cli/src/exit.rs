@@ -70,7 +70,8 @@ impl Failure {
 /// The library's error as an exit code.
 fn library_code(error: &Error) -> Code {
     match error {
-        Error::WrongKey => Code::Permission,
+        // A token without its passphrase is cryptsetup's too.
+        Error::WrongKey | Error::Token { .. } => Code::Permission,
         Error::OutOfMemory { .. } => Code::Memory,
         Error::Device(_) => Code::Device,
         Error::Busy(_) => Code::Exists,

@@ -8,6 +8,7 @@ mod confirm;
 mod device;
 mod dump;
 mod exit;
+mod header;
 mod keyfile;
 mod options;
 mod passphrase;
@@ -145,6 +146,7 @@ fn data_on_stdout(verb: &Verb) -> bool {
     match verb {
         Verb::Decrypt(args) => args.output.as_os_str() == "-",
         Verb::Read(_) | Verb::Completions(_) | Verb::Man(_) => true,
+        Verb::Token(args) => args.action == args::TokenAction::Export,
         _ => false,
     }
 }

@@ -93,13 +93,7 @@ pub(crate) const VERBS_NOT_DONE: &[(&str, State, &str)] = {
     const WORK: &str = "use cryptsetup meanwhile: the volumes are the same";
     const OWN: &str = "use decrypt, read and write meanwhile";
     &[
-        ("luksHeaderBackup", State::ToCome, WORK),
-        ("luksHeaderRestore", State::ToCome, WORK),
-        ("token", State::ToCome, WORK),
-        ("config", State::ToCome, WORK),
-        ("luksConfig", State::ToCome, WORK),
         ("convert", State::ToCome, WORK),
-        ("repair", State::ToCome, WORK),
         ("reencrypt", State::ToCome, WORK),
         ("resize", State::ToCome, WORK),
         ("close", State::ToCome, CLOSE),

@@ -94,6 +94,14 @@ pub(crate) fn keyslot(text: &str) -> Result<u32, String> {
     }
 }
 
+/// The number of a token.
+pub(crate) fn token(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(token) if token < 32 => Ok(token),
+        _ => Err("a token is a number from 0 to 31".into()),
+    }
+}
+
 /// The size of an encryption sector in bytes.
 pub(crate) fn sector_size(text: &str) -> Result<u32, String> {
     match number_u32(text)? {

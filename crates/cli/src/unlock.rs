@@ -1,14 +1,15 @@
 //! From the options to an open volume: asks for the passphrase, and again if a person mistyped it.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use lucarne::{
-    Error, FileStorage, OpenOptions, Secret, SecretBytes, Storage, UnlockOptions, Unlocked, Volume,
+    CommandUnlocker, Error, FileStorage, KernelKeyring, OpenOptions, Secret, SecretBytes, Storage,
+    TokenChoice, UnlockOptions, Unlocked, Unlocker, Volume,
     luks2::{Header, Selected},
 };
 
 use crate::{
-    args::{LimitArgs, OpeningArgs, PolicyArgs, UnlockArgs},
+    args::{LimitArgs, OpeningArgs, PolicyArgs, TokenUnlockArgs, UnlockArgs},
     device::Opened,
     exit::{Failure, shown},
     keyfile,
@@ -23,6 +24,8 @@ pub(crate) struct Unlocking<'a> {
     pub(crate) device: &'a Path,
     pub(crate) args: &'a UnlockArgs,
     pub(crate) volume_key_file: Option<&'a Path>,
+    /// The tokens that are tried before a passphrase; `None`: no token is.
+    pub(crate) token: Option<&'a TokenUnlockArgs>,
     pub(crate) stdin: StdinRole,
     /// What is asked for, where it is not the volume's passphrase in cryptsetup's usual words.
     pub(crate) prompt: Option<String>,
@@ -36,6 +39,7 @@ impl<'a> Unlocking<'a> {
             device,
             args: &args.unlock,
             volume_key_file: args.volume_key_file.as_deref(),
+            token: Some(&args.token),
             stdin,
             prompt: None,
             judging: Some(&args.judging),
@@ -57,6 +61,19 @@ impl<'a> Unlocking<'a> {
                 None => options,
             }
         };
+        let unlock = UnlockOptions {
+            keyslot: self.args.key_slot,
+            allow_unbound: false,
+            except: None,
+            limits: self.args.limits.to_limits(),
+        };
+        if let Some(unlocked) = self.by_token(&selected.header, opened.header(), &unlock, report)? {
+            let volume = options()
+                .open_unlocked(&selected, &opened.data, unlocked)
+                .map_err(|error| self.refused(error))?;
+            say_unlocked(volume.keyslot(), report);
+            return Ok(volume);
+        }
         let volume = self.with_secret(&selected.header, |secret| {
             let options = match (secret, self.args.key_slot) {
                 (Secret::Passphrase(_), Some(keyslot)) => options().keyslot(keyslot),
@@ -83,9 +100,12 @@ impl<'a> Unlocking<'a> {
             except: None,
             limits: self.args.limits.to_limits(),
         };
-        let unlocked = self.with_secret(header, |secret| {
-            lucarne::unlock(header, storage, secret, &options)
-        })?;
+        let unlocked = match self.by_token(header, storage, &options, report)? {
+            Some(unlocked) => unlocked,
+            None => self.with_secret(header, |secret| {
+                lucarne::unlock(header, storage, secret, &options)
+            })?,
+        };
         say_unlocked(unlocked.keyslot, report);
         Ok(unlocked)
     }
@@ -102,6 +122,41 @@ impl<'a> Unlocking<'a> {
                 .map_err(|error| self.refused(error))?;
         }
         Ok(selected)
+    }
+
+    /// A key by a token, where one gives it; else it is an error only if a passphrase is not wanted.
+    fn by_token(
+        &self,
+        header: &Header,
+        storage: &dyn Storage,
+        options: &UnlockOptions,
+        report: &Report,
+    ) -> anyhow::Result<Option<Unlocked>> {
+        let Some(args) = self.token.filter(|_| self.volume_key_file.is_none()) else {
+            return Ok(None);
+        };
+        let choice = TokenChoice {
+            id: args.token_id,
+            kind: args.token_type.clone(),
+        };
+        let command = args.token_command.as_ref().map(|command| {
+            let patience = Duration::from_secs(args.token_timeout.into());
+            CommandUnlocker::new(command).with_patience(patience)
+        });
+        let mut unlockers: Vec<&dyn Unlocker> = vec![&KernelKeyring];
+        unlockers.extend(command.iter().map(|command| command as &dyn Unlocker));
+        match lucarne::unlock_by_token(header, storage, &unlockers, &choice, options) {
+            Ok(unlocked) => Ok(Some(unlocked)),
+            Err(error) if args.token_only => Err(self.refused(error)),
+            Err(error) => {
+                // Whoever named tokens wants to know; a volume without any is no news.
+                let asked = choice != TokenChoice::default() || command.is_some();
+                if asked || !matches!(error, Error::NoUsableToken) {
+                    report.say(&format!("No token unlocked a keyslot: {error}."));
+                }
+                Ok(None)
+            }
+        }
     }
 
     pub(crate) fn with_secret<T>(

@@ -48,6 +48,11 @@ const VERBS: &[&str] = &[
     "luksRemoveKey",
     "luksKillSlot",
     "luksErase",
+    "luksHeaderBackup",
+    "luksHeaderRestore",
+    "repair",
+    "config",
+    "token",
 ];
 
 struct Row {
@@ -97,6 +102,10 @@ fn with_operands(verb: &'static str) -> Vec<&'static str> {
         "encrypt" | "decrypt" => vec![verb, "in", "out"],
         "benchmark" => vec![verb],
         "luksKillSlot" => vec![verb, "image", "1"],
+        "luksHeaderBackup" | "luksHeaderRestore" => {
+            vec![verb, "image", "--header-backup-file", "backup"]
+        }
+        "token" => vec![verb, "add", "image"],
         verb => vec![verb, "image"],
     }
 }
@@ -111,6 +120,7 @@ fn value_of(long: &str) -> &'static str {
         "uuid" => "00000000-0000-4000-8000-000000000000",
         "key-size" | "keyslot-key-size" => "512",
         "sector-size" => "4096",
+        "priority" => "prefer",
         "luks2-metadata-size" => "16k",
         "luks2-keyslots-size" => "16m",
         _ => "8",
@@ -124,6 +134,7 @@ fn company_of(long: &str, verb: &str) -> &'static [&'static str] {
         "key-size" if verb == "luksAddKey" => &[],
         "key-size" => &["--cipher", "aes-xts-plain64"],
         "keyslot-cipher" => &["--keyslot-key-size", "512"],
+        "priority" => &["--key-slot", "1"],
         "keyslot-key-size" => &["--keyslot-cipher", "aes-xts-plain64"],
         _ => &[],
     }
@@ -164,7 +175,7 @@ fn what_is_done_is_accepted_by_its_verbs() {
                 arguments.push(value_of(row.long));
             }
             arguments.extend(company_of(row.long, verb));
-            if row.long == "unbound" {
+            if row.long == "unbound" && *verb != "token" {
                 arguments.extend(["--key-slot", "1"]);
                 match *verb {
                     "open" => arguments.push("--test-passphrase"),

@@ -30,6 +30,17 @@ pub enum Error {
     /// holds the key of the data.
     #[error("no usable keyslot")]
     NoUsableKeyslot,
+    /// There is no token to try: none serves a keyslot that can be tried, or nobody knows those that do.
+    #[error("no usable token")]
+    NoUsableToken,
+    /// A token gave no passphrase, and no other did.
+    #[error("token {id}: {fault}")]
+    Token {
+        /// Its number.
+        id: u32,
+        /// Why.
+        fault: crate::TokenFault,
+    },
     /// Against a limit, or something that the caller could have known.
     #[error("refused: {0}")]
     Refused(Refused),

@@ -21,8 +21,9 @@
 //! | open a volume | [`Volume::open`], [`OpenOptions`] (detached header, keyslot, cost limits) |
 //! | look at a header without a key | [`read_header`] |
 //! | judge a header before it is trusted | [`policy`], [`OpenOptions::policy`] |
-//! | find a volume key | [`unlock()`] |
+//! | find a volume key | [`unlock()`]; by a token [`unlock_by_token`], [`Unlocker`] |
 //! | change keys, tokens and names | [`HeaderEditor`] |
+//! | keep a header elsewhere, and put it back | [`HeaderBackup`], [`Restore`] |
 //! | make an empty volume | [`format`](fn@format), [`FormatOptions`] |
 //! | make a volume from plaintext, and back | [`encrypt`], [`decrypt`], [`Output`] |
 //! | know what this machine can do | [`benchmark`] |
@@ -43,6 +44,7 @@ mod header_io;
 mod layout;
 mod length_token;
 mod sector_map;
+mod token;
 mod unlock;
 mod volume;
 
@@ -51,10 +53,16 @@ pub use bulk::{
     Parallelism, Replace, Source, decrypt, encrypt,
 };
 pub use create::{FormatOptions, Formatted, format};
-pub use editor::{HeaderEditor, KeyslotOptions};
+pub use editor::{
+    HeaderBackup, HeaderEditor, KeyslotOptions, Restore, RestoreWarnings, foreign_signature,
+};
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
 pub use header_io::{read_header, read_header_within};
 pub use length_token::LengthToken;
+pub use token::{
+    CommandUnlocker, KernelKeyring, KeyringToken, TokenChoice, TokenFault, Unlocker,
+    unlock_by_token,
+};
 pub use unlock::{Secret, UnlockOptions, Unlocked, unlock};
 pub use volume::{OpenOptions, Volume, VolumeCursor};
 

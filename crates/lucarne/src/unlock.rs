@@ -139,9 +139,30 @@ fn unlock_keyslot(
     if candidates.is_empty() {
         return Err(not_tried.unwrap_or(Error::NoUsableKeyslot));
     }
-    for id in candidates {
-        match try_keyslot(header, storage, passphrase, id, &mut meter) {
-            Ok(Some(unlocked)) => return Ok(unlocked),
+    let unlocked = try_keyslots(
+        header,
+        storage,
+        passphrase,
+        candidates,
+        &mut meter,
+        &mut not_tried,
+    )?;
+    unlocked.ok_or_else(|| not_tried.unwrap_or(Error::WrongKey))
+}
+
+/// Tries a passphrase on these keyslots in turn. Why one could not be tried goes to `not_tried`, unless
+/// there is a reason already.
+pub(crate) fn try_keyslots(
+    header: &Header,
+    storage: &dyn Storage,
+    passphrase: &[u8],
+    keyslots: Vec<u32>,
+    meter: &mut CostMeter,
+    not_tried: &mut Option<Error>,
+) -> Result<Option<Unlocked>, Error> {
+    for id in keyslots {
+        match try_keyslot(header, storage, passphrase, id, meter) {
+            Ok(Some(unlocked)) => return Ok(Some(unlocked)),
             Ok(None) => {}
             Err(
                 error @ (Error::Unsupported(_)
@@ -156,7 +177,16 @@ fn unlock_keyslot(
             Err(error) => return Err(error),
         }
     }
-    Err(not_tried.unwrap_or(Error::WrongKey))
+    Ok(None)
+}
+
+/// Whether a keyslot's key may be asked for, whatever the keyslot's priority.
+pub(crate) fn is_usable(header: &Header, keyslot: u32, allow_unbound: bool) -> bool {
+    luks2_keyslot(header, keyslot).is_some()
+        && header
+            .metadata()
+            .digest_of_keyslot(keyslot)
+            .is_some_and(|(_, digest)| allow_unbound || !digest.segments.is_empty())
 }
 
 /// The first keyslot or digest of the data's key that is unusable: it cannot be tried, and the secret may
@@ -181,7 +211,7 @@ fn defect_in_the_way(header: &Header) -> Option<Error> {
 }
 
 /// The keyslots to try, in order.
-fn candidates(header: &Header, options: &UnlockOptions) -> Result<Vec<u32>, Error> {
+pub(crate) fn candidates(header: &Header, options: &UnlockOptions) -> Result<Vec<u32>, Error> {
     if let Some(id) = options.keyslot {
         return match header.metadata().keyslots().get(&id) {
             Some(Keyslot::Luks2(_)) => match unusable_digest_of(header, id) {

@@ -1,25 +1,31 @@
 //! What the command line may say: one argument struct for each verb, shared groups flattened.
 
 mod activation;
+mod backup;
 mod check;
 mod common;
 mod format;
+mod header;
 mod keys;
 mod pbkdf;
+mod token;
 mod unlock;
 mod verb;
 
 use clap::{ArgAction, Parser, Subcommand};
 
 pub(crate) use activation::ActivationArgs;
+pub(crate) use backup::{LuksHeaderBackupArgs, LuksHeaderRestoreArgs};
 pub(crate) use check::{CheckArgs, PolicyArgs};
 pub(crate) use common::{CommonArgs, KernelArgs, KeyFileArgs, ProgressArgs, VolumeType};
 pub(crate) use format::FormatArgs;
+pub(crate) use header::{ConfigArgs, PriorityName, RepairArgs};
 pub(crate) use keys::{
     LuksAddKeyArgs, LuksChangeKeyArgs, LuksConvertKeyArgs, LuksEraseArgs, LuksKillSlotArgs,
     LuksRemoveKeyArgs,
 };
 pub(crate) use pbkdf::PbkdfArgs;
+pub(crate) use token::{TokenAction, TokenArgs, TokenUnlockArgs};
 pub(crate) use unlock::{LimitArgs, OpeningArgs, UnlockArgs};
 pub(crate) use verb::{
     BenchmarkArgs, CompletionsArgs, DecryptArgs, EncryptArgs, IsLuksArgs, LuksDumpArgs,
@@ -97,7 +103,7 @@ pub(crate) enum Verb {
     /// Tell by the exit code whether a file is a LUKS volume
     #[command(name = "isLuks")]
     IsLuks(IsLuksArgs),
-    /// Print a volume's UUID
+    /// Print or change a volume's UUID
     #[command(name = "luksUUID")]
     LuksUuid(LuksUuidArgs),
     /// Add a passphrase to a volume
@@ -118,6 +124,19 @@ pub(crate) enum Verb {
     /// Remove all passphrases: the data can never be read again
     #[command(name = "luksErase", alias = "erase")]
     LuksErase(LuksEraseArgs),
+    /// Keep a copy of a volume's header
+    #[command(name = "luksHeaderBackup")]
+    LuksHeaderBackup(LuksHeaderBackupArgs),
+    /// Put a kept copy in the place of a volume's header
+    #[command(name = "luksHeaderRestore")]
+    LuksHeaderRestore(LuksHeaderRestoreArgs),
+    /// Write a damaged or stale copy of a header anew
+    Repair(RepairArgs),
+    /// Set a header's label and subsystem, and when a keyslot is tried
+    #[command(alias = "luksConfig")]
+    Config(ConfigArgs),
+    /// Add, remove and show a header's tokens
+    Token(TokenArgs),
     /// Try a volume's passphrase
     #[command(alias = "luksOpen")]
     Open(OpenArgs),

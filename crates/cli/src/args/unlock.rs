@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use lucarne::{Cost, CostLimits};
 
-use super::{KeyFileArgs, PolicyArgs};
+use super::{KeyFileArgs, PolicyArgs, TokenUnlockArgs};
 use crate::size;
 
 /// How a volume is unlocked.
@@ -30,7 +30,7 @@ pub(crate) struct UnlockArgs {
     pub(crate) limits: LimitArgs,
 }
 
-/// How a volume is opened: unlocked, or by its key.
+/// How a volume is opened: unlocked, by a token, or by its key.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OpeningArgs {
     /// Unlock with the volume key in this file
@@ -41,6 +41,9 @@ pub(crate) struct OpeningArgs {
         help_heading = "Unlocking"
     )]
     pub(crate) volume_key_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) token: TokenUnlockArgs,
 
     #[command(flatten)]
     pub(crate) unlock: UnlockArgs,

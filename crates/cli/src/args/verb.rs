@@ -240,11 +240,16 @@ pub(crate) struct IsLuksArgs {
 /// `luksUUID`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  lucarne luksUUID disk.luks")]
+Examples:
+  lucarne luksUUID disk.luks
+  lucarne luksUUID --uuid \"$(uuidgen)\" disk.luks")]
 pub(crate) struct LuksUuidArgs {
     /// The volume
     pub(crate) device: PathBuf,
+
+    /// Change it to this one
+    #[arg(long, value_name = "UUID")]
+    pub(crate) uuid: Option<String>,
 
     /// The header lies in this file
     #[arg(long, value_name = "FILE")]

@@ -12,6 +12,7 @@ use crate::{
     args::{CommonArgs, UnlockArgs},
     device,
     exit::shown,
+    header,
     passphrase::StdinRole,
     report::{Report, complain},
     unlock::{Unlocking, say_unlocked},
@@ -42,8 +43,7 @@ impl HeaderDevice {
         Ok(Self {
             path: path.to_owned(),
             storage: device::open(path, Access::ReadWrite)?,
-            patience: (!common.disable_locks)
-                .then(|| Duration::from_secs(common.lock_timeout.into())),
+            patience: header::patience(common),
         })
     }
 
@@ -76,6 +76,7 @@ pub(super) fn unlocking<'a>(device: &'a Path, args: &'a UnlockArgs, prompt: &str
         volume_key_file: None,
         stdin: StdinRole::Free,
         prompt: Some(prompt.to_owned()),
+        token: None,
         judging: None,
     }
 }

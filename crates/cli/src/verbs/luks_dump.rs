@@ -26,6 +26,7 @@ pub(crate) fn run(args: &LuksDumpArgs, common: &CommonArgs, report: &Report) -> 
         device: &args.device,
         args: &args.unlock,
         volume_key_file: None,
+        token: None,
         stdin: StdinRole::Free,
         prompt: None,
         judging: None,

@@ -1,13 +1,38 @@
 //! `luksUUID DEVICE`
 
+use anyhow::Context;
 use lucarne::Access;
 
-use crate::{args::LuksUuidArgs, device, report, unlock::read_header};
+use crate::{
+    args::{CommonArgs, LuksUuidArgs},
+    confirm, device,
+    exit::{Failure, shown},
+    header, report,
+    unlock::read_header,
+};
 
-pub(crate) fn run(args: &LuksUuidArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &LuksUuidArgs, common: &CommonArgs) -> anyhow::Result<()> {
     args.rest.complain();
     let path = args.header.as_deref().unwrap_or(&args.device);
-    let header = read_header(path, &device::open(path, Access::ReadOnly)?)?;
-    report::print(format!("{}\n", header.uuid()).as_bytes())?;
-    Ok(())
+    let Some(uuid) = &args.uuid else {
+        let header = read_header(path, &device::open(path, Access::ReadOnly)?)?;
+        report::print(format!("{}\n", header.uuid()).as_bytes())?;
+        return Ok(());
+    };
+    // Other spellings of one (without hyphens, in braces) are none to cryptsetup.
+    if uuid.len() != 36 {
+        return Err(
+            Failure::parameters("--uuid: a UUID is 32 hexadecimal digits and 4 hyphens").into(),
+        );
+    }
+    let uuid = uuid
+        .parse()
+        .map_err(|error| Failure::Parameters(format!("--uuid: {error}")))?;
+    let storage = device::open(path, Access::ReadWrite)?;
+    let mut editor = header::editor(path, &storage, common)?;
+    confirm::confirm(
+        common.batch_mode,
+        "Do you really want to change UUID of device?",
+    )?;
+    editor.set_uuid(uuid).with_context(|| shown(path))
 }

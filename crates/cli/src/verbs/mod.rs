@@ -2,6 +2,7 @@
 
 mod benchmark;
 mod check;
+mod config;
 mod decrypt;
 mod editing;
 mod encrypt;
@@ -14,11 +15,15 @@ mod luks_convert_key;
 mod luks_dump;
 mod luks_erase;
 mod luks_format;
+mod luks_header_backup;
+mod luks_header_restore;
 mod luks_kill_slot;
 mod luks_remove_key;
 mod luks_uuid;
 mod open;
 mod read;
+mod repair;
+mod token;
 mod write;
 
 use std::path::Path;
@@ -55,13 +60,18 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::LuksFormat(args) => luks_format::run(args, common, report),
         Verb::LuksDump(args) => luks_dump::run(args, common, report),
         Verb::IsLuks(args) => is_luks::run(args, common, report),
-        Verb::LuksUuid(args) => luks_uuid::run(args),
         Verb::LuksAddKey(args) => luks_add_key::run(args, common, report),
         Verb::LuksChangeKey(args) => luks_change_key::run(args, common, report),
         Verb::LuksConvertKey(args) => luks_convert_key::run(args, common, report),
         Verb::LuksRemoveKey(args) => luks_remove_key::run(args, common, report),
         Verb::LuksKillSlot(args) => luks_kill_slot::run(args, common, report),
         Verb::LuksErase(args) => luks_erase::run(args, common, report),
+        Verb::LuksUuid(args) => luks_uuid::run(args, common),
+        Verb::LuksHeaderBackup(args) => luks_header_backup::run(args, common),
+        Verb::LuksHeaderRestore(args) => luks_header_restore::run(args, common),
+        Verb::Repair(args) => repair::run(args, common, report),
+        Verb::Config(args) => config::run(args, common),
+        Verb::Token(args) => token::run(args, common, report),
         Verb::Open(args) => open::run(args, report),
         Verb::Benchmark(args) => benchmark::run(args),
         Verb::Completions(args) => generate::completions(args),

@@ -193,3 +193,65 @@ fn what_is_no_volume_is_said_before_a_passphrase_is_asked_for() {
         assert!(!shown.contains("Enter passphrase"), "{shown}");
     }
 }
+
+/// What is lost is asked about first, in cryptsetup's words; anything but an uppercase yes changes nothing.
+#[test]
+fn header_verbs_ask_before_they_overwrite() {
+    let scratch = with_volume(b"bytes");
+    let line = "luksHeaderBackup volume --header-backup-file backup";
+    assert_eq!(code(&lucarne(&scratch, line, b"")), 0);
+    let original = read(&scratch.path("volume"));
+    let mut damaged = original.clone();
+    damaged[..4096].fill(0);
+    damaged[512..520].copy_from_slice(b"EFI PART");
+    scratch.file("damaged", &damaged);
+    scratch.zeros("zeros", original.len() as u64);
+    let uuid = "12345678-1234-1234-1234-123456789abc";
+    let luks_uuid = format!("luksUUID --uuid {uuid} volume");
+    for (line, file, question) in [
+        (
+            "luksHeaderRestore volume --header-backup-file backup",
+            "volume",
+            "Device volume already contains LUKS2 header. Replacing header will destroy existing keyslots.",
+        ),
+        (
+            "luksHeaderRestore zeros --header-backup-file backup",
+            "zeros",
+            "Device zeros does not contain LUKS2 header. Replacing header can destroy data on that device.",
+        ),
+        (
+            "repair damaged",
+            "damaged",
+            "looks like a GPT partition table too",
+        ),
+        (
+            &luks_uuid,
+            "volume",
+            "Do you really want to change UUID of device?",
+        ),
+        (
+            "luksHeaderRestore volume --header-backup-file backup",
+            "volume",
+            "WARNING: real device header has different UUID than backup!",
+        ),
+    ] {
+        let before = read(&scratch.path(file));
+        for (answer, expected) in [("yes", 1), ("YES", 0)] {
+            let Some(mut talk) = Conversation::begin(&scratch, line) else {
+                return;
+            };
+            talk.expect(question);
+            talk.expect("Are you sure? (Type 'yes' in capital letters): ");
+            talk.person
+                .write_all(format!("{answer}\n").as_bytes())
+                .unwrap();
+            assert_eq!(talk.end().0, expected, "{line}");
+            let same = read(&scratch.path(file)) == before;
+            assert!(expected == 0 || same, "{line}");
+        }
+    }
+    assert!(read(&scratch.path("volume")) == original);
+    for file in ["zeros", "damaged"] {
+        assert_eq!(code(&lucarne(&scratch, &format!("isLuks {file}"), b"")), 0);
+    }
+}

@@ -147,8 +147,13 @@ impl Draft {
     ///
     /// `Refused` if the keyslot does not exist.
     pub fn set_keyslot_priority(&mut self, id: u32, priority: Priority) -> Result<(), Error> {
-        self.entry("keyslots", "keyslot", id)?
-            .insert("priority".into(), priority.to_json());
+        let keyslot = self.entry("keyslots", "keyslot", id)?;
+        // Normal is what a keyslot without the member is; cryptsetup writes none either.
+        if priority == Priority::Normal {
+            keyslot.shift_remove("priority");
+        } else {
+            keyslot.insert("priority".into(), priority.to_json());
+        }
         Ok(())
     }
 

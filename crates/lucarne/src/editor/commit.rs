@@ -12,7 +12,7 @@
 //! any more. The copy that is written first is never the only good one.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lucarne_format::luks2::{Defect, Header, HeaderCopy, Repair, Selected};
@@ -56,9 +56,7 @@ pub(super) fn commit(
     change: &Change,
     patience: Option<Duration>,
 ) -> Result<(), Error> {
-    let _alone_here = IN_THIS_PROCESS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let _alone_here = alone_in_this_process();
     let _alone = lock(storage, patience)?;
     let now = read_header(storage)?;
     if !is_same(&now.header, &old.header)? {
@@ -87,7 +85,16 @@ pub(super) fn commit(
     Ok(())
 }
 
-fn lock(storage: &dyn Storage, patience: Option<Duration>) -> Result<HeaderLock<'_>, Error> {
+pub(super) fn alone_in_this_process() -> MutexGuard<'static, ()> {
+    IN_THIS_PROCESS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn lock(
+    storage: &dyn Storage,
+    patience: Option<Duration>,
+) -> Result<HeaderLock<'_>, Error> {
     let Some(patience) = patience else {
         return Ok(HeaderLock::none());
     };
@@ -103,13 +110,13 @@ fn lock(storage: &dyn Storage, patience: Option<Duration>) -> Result<HeaderLock<
 }
 
 /// Whether two headers say the same. Salts do not count: who repairs a copy draws a new one.
-fn is_same(a: &Header, b: &Header) -> Result<bool, Error> {
+pub(super) fn is_same(a: &Header, b: &Header) -> Result<bool, Error> {
     let content = |header: &Header| header.encode(HeaderCopy::Primary, [0; 64]);
     Ok(content(a)? == content(b)?)
 }
 
 /// The damaged copy first: as long as it is being written, the other one is the header.
-fn order(repair: &Repair) -> [HeaderCopy; 2] {
+pub(super) fn order(repair: &Repair) -> [HeaderCopy; 2] {
     match repair.secondary {
         Some(_) => [HeaderCopy::Secondary, HeaderCopy::Primary],
         None => [HeaderCopy::Primary, HeaderCopy::Secondary],

@@ -1,5 +1,7 @@
 //! Names: label, subsystem, UUID.
 
+use lucarne_format::luks2::Priority;
+
 use super::HeaderEditor;
 use crate::Error;
 
@@ -18,6 +20,29 @@ impl HeaderEditor<'_> {
         self.edit(|draft| {
             label.map_or(Ok(()), |label| draft.set_label(label))?;
             subsystem.map_or(Ok(()), |subsystem| draft.set_subsystem(subsystem))
+        })
+    }
+
+    /// Sets what `config` sets, in one commit: label and subsystem (both, as in cryptsetup's own call: who
+    /// names one of them alone gives the other as empty), and when a keyslot is tried.
+    ///
+    /// # Errors
+    /// As [`Self::set_labels`]; [`Error::Refused`] too if the keyslot does not exist.
+    pub fn configure(
+        &mut self,
+        labels: Option<(&str, &str)>,
+        priority: Option<(u32, Priority)>,
+    ) -> Result<(), Error> {
+        self.refuse_requirements("changing the configuration")?;
+        self.edit(|draft| {
+            if let Some((id, priority)) = priority {
+                draft.set_keyslot_priority(id, priority)?;
+            }
+            if let Some((label, subsystem)) = labels {
+                draft.set_label(label)?;
+                draft.set_subsystem(subsystem)?;
+            }
+            Ok(())
         })
     }
 

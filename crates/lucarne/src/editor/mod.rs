@@ -1,23 +1,26 @@
 //! Changing a volume's header: keys, tokens, names.
 
+mod backup;
 mod commit;
 mod config;
+mod foreign;
 mod keyslot;
+mod restore;
 mod token;
 
 use std::ops::Range;
 use std::time::Duration;
 
-use lucarne_format::luks2::{Draft, Header, Selected};
+use lucarne_format::luks2::{Draft, Header, Repair, Selected};
 use lucarne_storage::Storage;
 
 use crate::{Error, read_header};
 use commit::Change;
 
+pub use backup::HeaderBackup;
+pub use foreign::foreign_signature;
 pub use keyslot::KeyslotOptions;
-
-/// How long another process's change is waited for: cryptsetup holds its lock while it derives a key.
-const PATIENCE_DEFAULT: Duration = Duration::from_secs(30);
+pub use restore::{Restore, RestoreWarnings};
 
 /// A header that can be changed.
 ///
@@ -59,6 +62,10 @@ impl std::fmt::Debug for HeaderEditor<'_> {
 }
 
 impl<'s> HeaderEditor<'s> {
+    /// How long another process's change is waited for unless something else is asked for: cryptsetup holds
+    /// its lock while it derives a key.
+    pub const PATIENCE: Duration = Duration::from_secs(30);
+
     /// Reads the header that lies on `storage`. Nothing is locked or written.
     ///
     /// # Errors
@@ -73,7 +80,7 @@ impl<'s> HeaderEditor<'s> {
         Self {
             storage,
             selected,
-            patience: Some(PATIENCE_DEFAULT),
+            patience: Some(Self::PATIENCE),
         }
     }
 
@@ -103,7 +110,15 @@ impl<'s> HeaderEditor<'s> {
         crate::unlock(self.header(), self.storage, secret, options)
     }
 
-    /// Writes both copies anew, if one of them is damaged or stale; whether that was so.
+    /// What is wrong with the copies that the header was read from.
+    #[must_use]
+    pub fn defects(&self) -> &Repair {
+        &self.selected.repair
+    }
+
+    /// Writes both copies anew, if one of them is damaged or stale; whether that was so. Nothing else
+    /// overwrites what bears the signature of something that is not LUKS ([`foreign_signature`]): ask
+    /// before this does.
     ///
     /// # Errors
     /// [`Error::Refused`] for a header with requirements, or whose damaged copy is newer than the good
@@ -113,7 +128,8 @@ impl<'s> HeaderEditor<'s> {
         if !self.selected.repair.is_needed() {
             return Ok(false);
         }
-        self.edit(|_| Ok(()))?;
+        let header = self.header().edit(|_| Ok(()))?;
+        self.write(header.into())?;
         Ok(true)
     }
 
@@ -157,6 +173,18 @@ impl<'s> HeaderEditor<'s> {
     }
 
     fn commit(&mut self, change: Change) -> Result<(), Error> {
+        // Where the primary copy was, somebody may have begun to use the device for something else.
+        if self.selected.repair.primary.is_some()
+            && let Some(what) = foreign_signature(self.storage)?
+        {
+            return Err(Error::refused(format!(
+                "the device looks like {what}, and only the secondary header copy is left: repair overwrites it"
+            )));
+        }
+        self.write(change)
+    }
+
+    fn write(&mut self, change: Change) -> Result<(), Error> {
         commit::commit(self.storage, &self.selected, &change, self.patience)?;
         self.selected = Selected {
             header: change.header,

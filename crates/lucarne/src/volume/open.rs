@@ -12,7 +12,7 @@ use crate::length_token::LengthToken;
 use crate::policy::{DataDevice, Judged, Pins, Policy};
 use crate::sector_map::SectorMap;
 use crate::unlock::{UnlockOptions, unlock};
-use crate::{Error, Secret, Volume, read_header_within};
+use crate::{Error, Secret, Unlocked, Volume, read_header_within};
 
 /// How a volume is opened.
 ///
@@ -140,38 +140,63 @@ impl<'a> OpenOptions<'a> {
         let place = Place::find(header, &data)?;
         let header_storage: &dyn Storage = self.header.unwrap_or(&data);
         let unlocked = unlock(header, header_storage, secret, &self.unlock)?;
-        // The key of an unbound keyslot is recognised too, but by a digest that names no segment.
-        let digest = header.metadata().digests().get(&unlocked.digest);
-        if digest.is_none_or(|digest| digest.segments.is_empty()) {
-            return Err(Error::refused(
-                "the keyslot is unbound: its key is not the data's",
-            ));
-        }
-        let cipher =
-            SectorCipher::new_for_existing(&place.cipher, &unlocked.volume_key, place.sector_size)?;
-        let length = LengthToken::find(header.metadata());
-        tracing::debug!(
-            cipher = %place.cipher,
-            sector_bytes = place.sector_size.bytes(),
-            offset_bytes = place.range.start,
-            end_bytes = place.range.end,
-            recorded_len = length.and_then(|token| token.length),
-            "the data can be read"
-        );
-        let map = SectorMap::new(
-            cipher,
-            place.sector_size.bytes() as usize,
-            place.range.start,
-            place.range.end - place.range.start,
-        )
-        .with_zeros_as_holes(length.is_some_and(|token| token.sparse));
-        Ok(Volume {
-            data,
-            map,
-            length,
-            keyslot: unlocked.keyslot,
-        })
+        open_at(place, header, data, unlocked)
     }
+
+    /// As [`Self::open_judged`], with a key that was found before.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_unlocked<'h, S: Storage>(
+        &self,
+        header: impl Into<Judged<'h>>,
+        data: S,
+        unlocked: Unlocked,
+    ) -> Result<Volume<S>, Error> {
+        let judged = header.into();
+        self.judge(judged, &data)?;
+        let header = judged.header();
+        open_at(Place::find(header, &data)?, header, data, unlocked)
+    }
+}
+
+fn open_at<S: Storage>(
+    place: Place,
+    header: &Header,
+    data: S,
+    unlocked: Unlocked,
+) -> Result<Volume<S>, Error> {
+    // The key of an unbound keyslot is recognised too, but by a digest that names no segment.
+    let digest = header.metadata().digests().get(&unlocked.digest);
+    if digest.is_none_or(|digest| digest.segments.is_empty()) {
+        return Err(Error::refused(
+            "the keyslot is unbound: its key is not the data's",
+        ));
+    }
+    let cipher =
+        SectorCipher::new_for_existing(&place.cipher, &unlocked.volume_key, place.sector_size)?;
+    let length = LengthToken::find(header.metadata());
+    tracing::debug!(
+        cipher = %place.cipher,
+        sector_bytes = place.sector_size.bytes(),
+        offset_bytes = place.range.start,
+        end_bytes = place.range.end,
+        recorded_len = length.and_then(|token| token.length),
+        "the data can be read"
+    );
+    let map = SectorMap::new(
+        cipher,
+        place.sector_size.bytes() as usize,
+        place.range.start,
+        place.range.end - place.range.start,
+    )
+    .with_zeros_as_holes(length.is_some_and(|token| token.sparse));
+    Ok(Volume {
+        data,
+        map,
+        length,
+        keyslot: unlocked.keyslot,
+    })
 }
 
 impl OpenOptions<'_> {
