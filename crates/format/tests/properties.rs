@@ -125,11 +125,11 @@ proptest! {
         for label in ["a", "b"] {
             let edited = header.edit(|draft| {
                 draft.set_label(label)?;
-                draft.set_keyslot_priority(1, Priority::Normal)
+                draft.set_keyslot_priority(1, Priority::Prefer)
             }).unwrap();
             header = load(&common::image(&edited)).unwrap().header;
         }
-        added["keyslots"]["1"]["priority"] = json!(1);
+        added["keyslots"]["1"]["priority"] = json!(2);
         // Order counts too: compare text.
         prop_assert_eq!(header.metadata().to_json_text(), serde_json::to_string(&added).unwrap());
     }
