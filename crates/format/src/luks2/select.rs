@@ -122,7 +122,7 @@ impl Header {
         ];
         let seqids =
             [&primary, &secondary].map(|copy| copy.as_ref().ok().map(|copy| copy.fields.seqid));
-        let (chosen, repair) = match (usable(primary), usable(secondary)) {
+        let (chosen, repair) = match both_usable(primary, secondary) {
             (Ok(primary), Ok(secondary)) => {
                 let (p, s) = (primary.copy.fields.seqid, secondary.copy.fields.seqid);
                 if s > p {
@@ -182,6 +182,26 @@ impl Repair {
             secondary: Some(defect),
         }
     }
+}
+
+/// Checks the JSON of both copies, once where it is the same: as a rule it is.
+fn both_usable(
+    primary: Readable,
+    secondary: Readable,
+) -> (Result<UsableCopy, Error>, Result<UsableCopy, Error>) {
+    let is_same = match (&primary, &secondary) {
+        (Ok(primary), Ok(secondary)) => primary.json_area == secondary.json_area,
+        _ => false,
+    };
+    let primary = usable(primary);
+    let secondary = match &primary {
+        Ok(primary) if is_same => secondary.map(|copy| UsableCopy {
+            copy,
+            metadata: primary.metadata.clone(),
+        }),
+        _ => usable(secondary),
+    };
+    (primary, secondary)
 }
 
 fn usable(copy: Readable) -> Result<UsableCopy, Error> {
