@@ -19,20 +19,22 @@
 //! | to | use |
 //! |---|---|
 //! | open a volume | [`Volume::open`], [`OpenOptions`] (detached header, keyslot, cost limits) |
-//! | look at a header without a key | [`read_header`] |
+//! | look at a header without a key | [`read_header`], [`read_any_header`] (LUKS1 too) |
 //! | find a volume key | [`unlock()`] |
 //! | change keys, tokens and names | [`HeaderEditor`] |
+//! | change keys of either version | [`AnyEditor`], [`Luks1Editor`] |
 //! | make an empty volume | [`format`](fn@format), [`FormatOptions`] |
 //! | make a volume from plaintext, and back | [`encrypt`], [`decrypt`], [`Output`] |
 //! | know what this machine can do | [`benchmark`] |
 //!
-//! What is written follows the LUKS2 On-Disk Format Specification 1.1; where cryptsetup's behaviour
+//! What is written follows the LUKS2 On-Disk Format Specification 1.1, or LUKS1's 1.2.3; where cryptsetup's behaviour
 //! differs from it, cryptsetup's behaviour wins. Headers are read once, judged, and used from memory;
 //! the cost of an untrusted header's key derivation is bounded by [`CostLimits`].
 #![forbid(unsafe_code)]
 
 pub mod benchmark;
 
+mod any_header;
 mod bulk;
 mod create;
 mod editor;
@@ -44,14 +46,15 @@ mod sector_map;
 mod unlock;
 mod volume;
 
+pub use any_header::{AnyHeader, HeaderRef, LuksVersion};
 pub use bulk::{
     Control, DecryptOptions, Decrypted, Destination, EncryptOptions, Encrypted, Output,
     Parallelism, Replace, Source, decrypt, encrypt,
 };
 pub use create::{FormatOptions, Formatted, format};
-pub use editor::{HeaderEditor, KeyslotOptions};
+pub use editor::{AnyEditor, HeaderEditor, KeyslotOptions, Luks1Editor};
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
-pub use header_io::read_header;
+pub use header_io::{read_any_header, read_header};
 pub use length_token::LengthToken;
 pub use unlock::{Secret, UnlockOptions, Unlocked, unlock};
 pub use volume::{OpenOptions, Volume, VolumeCursor};
@@ -59,7 +62,7 @@ pub use volume::{OpenOptions, Volume, VolumeCursor};
 pub use lucarne_cipher::{
     CipherError, CipherSpec, DataUnit as SectorSize, KERNEL_VARIABLE, Kernel,
 };
-pub use lucarne_format::luks2;
+pub use lucarne_format::{luks1, luks2};
 pub use lucarne_keyslot::{Cost, CostLimits, Hash, KdfKind, KdfRequest};
 pub use lucarne_secret::{SecretBytes, make_process_undumpable};
 pub use lucarne_storage::{

@@ -1,8 +1,10 @@
 //! Changing a volume's header: keys, tokens, names.
 
-mod commit;
+mod any;
+pub(crate) mod commit;
 mod config;
 mod keyslot;
+pub(crate) mod luks1;
 mod token;
 
 use std::ops::Range;
@@ -14,7 +16,9 @@ use lucarne_storage::Storage;
 use crate::{Error, read_header};
 use commit::Change;
 
+pub use any::AnyEditor;
 pub use keyslot::KeyslotOptions;
+pub use luks1::Luks1Editor;
 
 /// How long another process's change is waited for: cryptsetup holds its lock while it derives a key.
 const PATIENCE_DEFAULT: Duration = Duration::from_secs(30);
