@@ -24,6 +24,7 @@
 //! | change keys, tokens and names | [`HeaderEditor`] |
 //! | change keys of either version | [`AnyEditor`], [`Luks1Editor`] |
 //! | make an empty volume | [`format`](fn@format), [`FormatOptions`] |
+//! | make LUKS1 of LUKS2, and back | [`convert`](fn@convert) |
 //! | make a volume from plaintext, and back | [`encrypt`], [`decrypt`], [`Output`] |
 //! | know what this machine can do | [`benchmark`] |
 //!
@@ -36,6 +37,7 @@ pub mod benchmark;
 
 mod any_header;
 mod bulk;
+mod convert;
 mod create;
 mod editor;
 mod error;
@@ -51,6 +53,7 @@ pub use bulk::{
     Control, DecryptOptions, Decrypted, Destination, EncryptOptions, Encrypted, Output,
     Parallelism, Replace, Source, decrypt, encrypt,
 };
+pub use convert::convert;
 pub use create::{FormatOptions, Formatted, format};
 pub use editor::{AnyEditor, HeaderEditor, KeyslotOptions, Luks1Editor};
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};

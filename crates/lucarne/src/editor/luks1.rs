@@ -38,7 +38,7 @@ use super::commit::{IN_THIS_PROCESS, changed_meanwhile, lock};
 use super::{KeyslotOptions, PATIENCE_DEFAULT};
 use crate::any_header::LUKS1_SECTOR_LEN;
 use crate::create::luks1::not_pbkdf2;
-use crate::error::{flushing, writing};
+use crate::error::{flushing, reading, writing};
 use crate::header_io::{fill_with_noise, read_luks1_header};
 use crate::{Error, Secret, UnlockOptions, Unlocked};
 
@@ -246,6 +246,24 @@ impl<'s> Luks1Editor<'s> {
         steps.push(Step::Header(bare));
         self.commit(steps)?;
         Ok(ids)
+    }
+
+    /// Has the same passphrase open the free keyslot `to` too, without knowing it: what is derived and what
+    /// is encrypted does not depend on number or place.
+    pub(crate) fn copy_keyslot(&mut self, from: u32, to: u32) -> Result<(), Error> {
+        let Some(KeyslotState::Active { iterations, salt }) =
+            self.header.keyslot(from).map(|keyslot| &keyslot.state)
+        else {
+            return Err(Error::refused(format!("keyslot {from} is not in use")));
+        };
+        let new = self.header.with_keyslot(to, *iterations, *salt)?;
+        let area = self.area(from)?;
+        let len = usize::try_from(area.end.saturating_sub(area.start)).unwrap_or(usize::MAX);
+        let mut material = vec![0; len];
+        self.storage
+            .read_at(&mut material, area.start)
+            .map_err(reading(area.start))?;
+        self.commit(added(to, material, new)?)
     }
 
     /// Sets the UUID, which lies within one sector.
