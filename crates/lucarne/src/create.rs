@@ -1,5 +1,7 @@
 //! New volumes: options, keys, header.
 
+pub(crate) mod luks1;
+
 use lucarne_cipher::{CipherSpec, DataUnit, SectorCipher};
 use lucarne_format::luks2::{
     CryptSegment, Digest, Header, Luks2Keyslot, NewHeader, Segment, SegmentSize,
@@ -8,12 +10,12 @@ use lucarne_keyslot::{Hash, KdfRequest, SealRequest};
 use lucarne_secret::SecretBytes;
 use lucarne_storage::Storage;
 
-use crate::Error;
 use crate::error::measuring;
 use crate::header_io::{clear_before_data, random_failed, wipe_old_header, write_new};
 use crate::layout::{Layout, LayoutRequest};
 use crate::length_token::LengthToken;
 use crate::sector_map::SectorMap;
+use crate::{Error, LuksVersion};
 
 /// Keyslots of a LUKS2 header (specification 3.2).
 const KEYSLOT_COUNT: u32 = 32;
@@ -33,6 +35,9 @@ const SMALLEST_DEVICE: u64 = 512;
 /// ```
 #[derive(Debug)]
 pub struct FormatOptions {
+    /// LUKS2, unless asked for the old one. LUKS1 has PBKDF2, 512-byte sectors and keyslots 0 to 7 only, no
+    /// label, no subsystem, no sizes of its parts and no cipher of the keyslot's own.
+    pub version: LuksVersion,
     /// The cipher of the data.
     pub cipher: CipherSpec,
     /// Length of the volume key in bytes, both XTS halves together; ignored with `volume_key`.
@@ -70,6 +75,7 @@ pub struct FormatOptions {
 impl Default for FormatOptions {
     fn default() -> Self {
         Self {
+            version: LuksVersion::Luks2,
             cipher: default_cipher(),
             key_len: 64,
             sector_size: None,
@@ -106,7 +112,7 @@ pub struct Formatted {
     pub volume_len: u64,
 }
 
-/// Makes an empty LUKS2 volume on `device`, or with its header on `device` and its data on
+/// Makes an empty volume on `device`, or with its header on `device` and its data on
 /// `detached_data`, whose bytes stay as they are.
 ///
 /// Whatever header was there is wiped first; a crash at any later write leaves no volume, or the new
@@ -121,13 +127,16 @@ pub fn format(
     passphrase: &[u8],
     options: &FormatOptions,
 ) -> Result<Formatted, Error> {
-    let layout = options.layout(detached_data.is_some())?;
     let data_len = detached_data.unwrap_or(device).len().map_err(measuring)?;
     if detached_data.is_none() && data_len < SMALLEST_DEVICE {
         return Err(Error::refused(format!(
             "a device of {data_len} bytes has no room for a header: the least is {SMALLEST_DEVICE}"
         )));
     }
+    if options.version == LuksVersion::Luks1 {
+        return luks1::format(device, detached_data, data_len, passphrase, options);
+    }
+    let layout = options.layout(detached_data.is_some())?;
     // Below zero where the device ends before its data begins; what is left of a sector is the same.
     let room = data_len.wrapping_sub(layout.data_offset);
     let whole_sectors = |size: DataUnit| room.is_multiple_of(u64::from(size.bytes()));
@@ -175,7 +184,10 @@ impl FormatOptions {
     /// assert!(matches!(options.check(false), Err(Error::Refused(_))));
     /// ```
     pub fn check(&self, detached: bool) -> Result<(), Error> {
-        self.checked(detached).map(|_| ())
+        match self.version {
+            LuksVersion::Luks1 => luks1::check(self, detached),
+            LuksVersion::Luks2 => self.checked(detached).map(|_| ()),
+        }
     }
 
     /// The layout, and the header's names.

@@ -15,7 +15,7 @@ pub enum Error {
     #[error("not a LUKS volume")]
     NotLuks,
     /// There is a LUKS1 header.
-    #[error("not supported: a LUKS1 header (LUKS2 is)")]
+    #[error("not supported: a LUKS1 header (this is done with LUKS2 only)")]
     Luks1,
     /// The header's bytes contradict themselves or the format.
     #[error("corrupt header: {0}")]

@@ -1,16 +1,18 @@
 //! Headers on storage: read once, and the order in which a new one is written.
 
+use std::ops::Range;
+
 use lucarne_cipher::{CipherSpec, DataUnit, SectorCipher};
-use lucarne_format::LoadError;
 use lucarne_format::luks2::{Header, HeaderCopy, Selected};
+use lucarne_format::{LoadError, luks1};
 use lucarne_keyslot::{Cost, CostLimits};
 use lucarne_secret::SecretBytes;
 use lucarne_storage::Storage;
 
-use crate::Error;
 use crate::create::NewVolume;
 use crate::error::{IoOp, flushing, measuring, reading, writing};
 use crate::layout::{Layout, METADATA_SIZES};
+use crate::{AnyHeader, Error};
 
 /// The binary part of a header copy, which bears its magic.
 const BINARY_HEADER_LEN: usize = 4096;
@@ -20,11 +22,14 @@ const HEADER_BYTES_MAX: u64 = 8 << 20;
 
 /// How much of a keyslots area is filled at once.
 const FILL_STEP_LEN_BYTES: usize = 1 << 20;
+/// And how much of it is encrypted at once.
+const BLOCK_LEN_BYTES: usize = 4096;
 
 /// Reads and judges a header; nothing is written, whatever its state.
 ///
 /// # Errors
-/// [`Error::NotLuks`], [`Error::Corrupt`], [`Error::Unsupported`] (LUKS1 among them), [`Error::Io`].
+/// [`Error::NotLuks`], [`Error::Corrupt`], [`Error::Unsupported`] [`Error::Luks1`] (for which there is
+/// [`read_any_header`]), [`Error::Io`].
 ///
 /// ```
 /// use lucarne::{Error, MemoryStorage};
@@ -32,7 +37,7 @@ const FILL_STEP_LEN_BYTES: usize = 1 << 20;
 /// assert!(matches!(error, Error::NotLuks));
 /// ```
 pub fn read_header(storage: &dyn Storage) -> Result<Selected, Error> {
-    read_bounded(storage, HEADER_BYTES_MAX)
+    Header::load(reader(storage, HEADER_BYTES_MAX)?).map_err(of_load)
 }
 
 /// As [`read_header`], with a limit on how much is read: [`CostLimits::header_bytes`].
@@ -54,13 +59,46 @@ pub fn read_header(storage: &dyn Storage) -> Result<Selected, Error> {
 /// # Ok::<(), Error>(())
 /// ```
 pub fn read_header_within(storage: &dyn Storage, limits: &CostLimits) -> Result<Selected, Error> {
-    read_bounded(storage, limits.header_bytes)
+    Header::load(reader(storage, limits.header_bytes)?).map_err(of_load)
 }
 
-fn read_bounded(storage: &dyn Storage, limit: u64) -> Result<Selected, Error> {
+/// As [`read_header_within`], whichever version it is.
+///
+/// # Errors
+/// [`Error::NotLuks`], [`Error::Corrupt`], [`Error::Unsupported`], [`Error::TooCostly`], [`Error::Io`].
+pub fn read_any_header_within(
+    storage: &dyn Storage,
+    limits: &CostLimits,
+) -> Result<AnyHeader, Error> {
+    match read_header_within(storage, limits) {
+        Err(Error::Luks1) => read_luks1_header(storage).map(AnyHeader::Luks1),
+        selected => selected.map(AnyHeader::Luks2),
+    }
+}
+
+/// As [`read_header`], whichever version it is.
+///
+/// # Errors
+/// [`Error::NotLuks`], [`Error::Corrupt`], [`Error::Unsupported`], [`Error::Io`].
+pub fn read_any_header(storage: &dyn Storage) -> Result<AnyHeader, Error> {
+    match read_header(storage) {
+        Err(Error::Luks1) => read_luks1_header(storage).map(AnyHeader::Luks1),
+        selected => selected.map(AnyHeader::Luks2),
+    }
+}
+
+pub(crate) fn read_luks1_header(storage: &dyn Storage) -> Result<luks1::Header, Error> {
+    luks1::Header::load(reader(storage, HEADER_BYTES_MAX)?).map_err(of_load)
+}
+
+/// Reads up to the storage's end, and at most `limit` bytes in all.
+fn reader(
+    storage: &dyn Storage,
+    limit: u64,
+) -> Result<impl FnMut(u64, &mut [u8]) -> Result<usize, Error>, Error> {
     let device_len = storage.len().map_err(measuring)?;
     let mut bytes_read: u64 = 0;
-    let read = |offset: u64, buf: &mut [u8]| -> Result<usize, Error> {
+    Ok(move |offset: u64, buf: &mut [u8]| {
         // A single byte is no part of the header: it shows whether the device reaches that far.
         if buf.len() > 1 {
             bytes_read = bytes_read.saturating_add(buf.len() as u64);
@@ -82,11 +120,14 @@ fn read_bounded(storage: &dyn Storage, limit: u64) -> Result<Selected, Error> {
             .read_at(&mut buf[..len], offset)
             .map_err(reading(offset))?;
         Ok(len)
-    };
-    Header::load(read).map_err(|error| match error {
+    })
+}
+
+fn of_load(error: LoadError<Error>) -> Error {
+    match error {
         LoadError::Format(error) => error.into(),
         LoadError::Read(error) => error,
-    })
+    }
 }
 
 /// Makes whatever header is there unreadable, and flushes.
@@ -145,25 +186,35 @@ pub(crate) fn write_new(
     Ok(())
 }
 
+/// The salt of a header copy.
+pub(crate) fn new_salt() -> Result<[u8; 64], Error> {
+    let mut salt = [0; 64];
+    getrandom::fill(&mut salt).map_err(random_failed)?;
+    Ok(salt)
+}
+
 pub(crate) fn write_copy(
     storage: &dyn Storage,
     header: &Header,
     copy: HeaderCopy,
 ) -> Result<(), Error> {
-    let mut salt = [0; 64];
-    getrandom::fill(&mut salt).map_err(random_failed)?;
     let offset = copy.offset(header.header_size());
-    let bytes = header.encode(copy, salt)?;
+    let bytes = header.encode(copy, new_salt()?)?;
     storage.write_at(&bytes, offset).map_err(writing(offset))
 }
 
 /// Zeros between the keyslots area and the data, so that nothing of the device's past shows there.
 pub(crate) fn clear_before_data(storage: &dyn Storage, layout: &Layout) -> Result<(), Error> {
     let end = layout.data_offset.min(storage.len().map_err(measuring)?);
+    clear(storage, layout.header_end()..end)
+}
+
+/// Writes zeros.
+pub(crate) fn clear(storage: &dyn Storage, range: Range<u64>) -> Result<(), Error> {
     let zeros = vec![0; FILL_STEP_LEN_BYTES];
-    let mut at = layout.header_end();
-    while at < end {
-        let len = usize::try_from(end - at)
+    let mut at = range.start;
+    while at < range.end {
+        let len = usize::try_from(range.end - at)
             .unwrap_or(usize::MAX)
             .min(zeros.len());
         storage.write_at(&zeros[..len], at).map_err(writing(at))?;
@@ -185,10 +236,12 @@ pub(crate) fn fill_with_noise(storage: &dyn Storage, offset: u64, len: u64) -> R
         let step_len = usize::try_from(end - at)
             .unwrap_or(usize::MAX)
             .min(noise.len());
-        let step = &mut noise[..step_len];
+        let step = &mut noise[..step_len.next_multiple_of(BLOCK_LEN_BYTES)];
         step.fill(0);
         cipher.encrypt((at - offset) / 512, step)?;
-        storage.write_at(step, at).map_err(writing(at))?;
+        storage
+            .write_at(&step[..step_len], at)
+            .map_err(writing(at))?;
         at += step_len as u64;
     }
     Ok(())

@@ -19,16 +19,18 @@
 //! | to | use |
 //! |---|---|
 //! | open a volume | [`Volume::open`], [`OpenOptions`] (detached header, keyslot, cost limits) |
-//! | look at a header without a key | [`read_header`] |
+//! | look at a header without a key | [`read_header`], [`read_any_header`] (LUKS1 too) |
 //! | judge a header before it is trusted | [`policy`], [`OpenOptions::policy`] |
 //! | find a volume key | [`unlock()`]; by a token [`unlock_by_token`], [`Unlocker`] |
 //! | change keys, tokens and names | [`HeaderEditor`] |
+//! | change keys of either version | [`AnyEditor`], [`Luks1Editor`] |
 //! | keep a header elsewhere, and put it back | [`HeaderBackup`], [`Restore`] |
 //! | make an empty volume | [`format`](fn@format), [`FormatOptions`] |
+//! | make LUKS1 of LUKS2, and back | [`convert`](fn@convert) |
 //! | make a volume from plaintext, and back | [`encrypt`], [`decrypt`], [`Output`] |
 //! | know what this machine can do | [`benchmark`] |
 //!
-//! What is written follows the LUKS2 On-Disk Format Specification 1.1; where cryptsetup's behaviour
+//! What is written follows the LUKS2 On-Disk Format Specification 1.1, or LUKS1's 1.2.3; where cryptsetup's behaviour
 //! differs from it, cryptsetup's behaviour wins. Headers are read once, judged, and used from memory;
 //! the cost of an untrusted header's key derivation is bounded by [`CostLimits`].
 #![forbid(unsafe_code)]
@@ -36,7 +38,9 @@
 pub mod benchmark;
 pub mod policy;
 
+mod any_header;
 mod bulk;
+mod convert;
 mod create;
 mod editor;
 mod error;
@@ -48,16 +52,19 @@ mod token;
 mod unlock;
 mod volume;
 
+pub use any_header::{AnyHeader, HeaderRef, LuksVersion};
 pub use bulk::{
     Control, DecryptOptions, Decrypted, Destination, EncryptOptions, Encrypted, Output,
     Parallelism, Replace, Source, decrypt, encrypt,
 };
+pub use convert::convert;
 pub use create::{FormatOptions, Formatted, format};
 pub use editor::{
-    HeaderBackup, HeaderEditor, KeyslotOptions, Restore, RestoreWarnings, foreign_signature,
+    AnyEditor, HeaderBackup, HeaderEditor, KeyslotOptions, Luks1Editor, Restore, RestoreWarnings,
+    foreign_signature,
 };
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
-pub use header_io::{read_header, read_header_within};
+pub use header_io::{read_any_header, read_any_header_within, read_header, read_header_within};
 pub use length_token::LengthToken;
 pub use token::{
     CommandUnlocker, KernelKeyring, KeyringToken, TokenChoice, TokenFault, Unlocker,
@@ -69,7 +76,7 @@ pub use volume::{OpenOptions, Volume, VolumeCursor};
 pub use lucarne_cipher::{
     CipherError, CipherSpec, DataUnit as SectorSize, KERNEL_VARIABLE, Kernel,
 };
-pub use lucarne_format::luks2;
+pub use lucarne_format::{luks1, luks2};
 pub use lucarne_keyslot::{Cost, CostLimits, Hash, KdfKind, KdfRequest};
 pub use lucarne_secret::{SecretBytes, make_process_undumpable};
 pub use lucarne_storage::{

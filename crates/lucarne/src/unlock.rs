@@ -1,13 +1,15 @@
 //! From a secret to a volume key that a digest recognises.
 
+mod luks1;
+
 use lucarne_cipher::CipherSpec;
 use lucarne_format::luks2::{Digest, Header, Keyslot, Luks2Keyslot, Priority, Segment};
 use lucarne_keyslot::{CostLimits, CostMeter};
 use lucarne_secret::SecretBytes;
 use lucarne_storage::Storage;
 
-use crate::Error;
 use crate::error::{measuring, reading};
+use crate::{Error, HeaderRef};
 
 /// What opens a volume.
 #[derive(Clone, Copy)]
@@ -58,16 +60,35 @@ pub struct Unlocked {
 /// [`Error::NoUsableKeyslot`] when there is none to try, [`Error::WrongKey`] when all were tried in
 /// vain. When one could not be tried (limits, a cipher or hash that is not known, members that make no
 /// sense) and no other opened, that is the error: the secret may well be right.
-pub fn unlock(
-    header: &Header,
+pub fn unlock<'h>(
+    header: impl Into<HeaderRef<'h>>,
     storage: &dyn Storage,
     secret: Secret<'_>,
     options: &UnlockOptions,
 ) -> Result<Unlocked, Error> {
-    match secret {
-        Secret::VolumeKey(key) => verify_volume_key(header, key, options),
-        Secret::Passphrase(passphrase) => unlock_keyslot(header, storage, passphrase, options),
-    }
+    let header = header.into();
+    let passphrase = match (secret, header) {
+        (Secret::VolumeKey(key), HeaderRef::Luks1(header)) => {
+            return luks1::verify_volume_key(header, key, options);
+        }
+        (Secret::VolumeKey(key), HeaderRef::Luks2(header)) => {
+            return verify_volume_key(header, key, options);
+        }
+        (Secret::Passphrase(passphrase), _) => passphrase,
+    };
+    let (candidates, in_the_way) = match header {
+        HeaderRef::Luks1(header) => luks1::candidates(header, options)?,
+        HeaderRef::Luks2(header) => luks2_candidates(header, options)?,
+    };
+    unlock_keyslot(candidates, in_the_way, storage, passphrase, &options.limits)
+}
+
+/// A keyslot to try, with the digest that judges its key.
+struct Candidate {
+    id: u32,
+    keyslot: Luks2Keyslot,
+    digest_id: u32,
+    digest: Digest,
 }
 
 fn verify_volume_key(
@@ -124,44 +145,34 @@ fn luks2_keyslot(header: &Header, id: u32) -> Option<&Luks2Keyslot> {
     }
 }
 
+/// `in_the_way`: why a keyslot that the secret may be right for is not among the candidates.
 fn unlock_keyslot(
-    header: &Header,
+    candidates: Vec<Candidate>,
+    in_the_way: Option<Error>,
     storage: &dyn Storage,
     passphrase: &[u8],
-    options: &UnlockOptions,
+    limits: &CostLimits,
 ) -> Result<Unlocked, Error> {
-    let mut meter = CostMeter::new(&options.limits);
-    let candidates = candidates(header, options)?;
-    let mut not_tried = match options.keyslot {
-        Some(_) => None,
-        None => defect_in_the_way(header),
-    };
+    let mut meter = CostMeter::new(limits);
+    let mut not_tried = in_the_way;
     if candidates.is_empty() {
         return Err(not_tried.unwrap_or(Error::NoUsableKeyslot));
     }
-    let unlocked = try_keyslots(
-        header,
-        storage,
-        passphrase,
-        candidates,
-        &mut meter,
-        &mut not_tried,
-    )?;
+    let unlocked = try_candidates(candidates, storage, passphrase, &mut meter, &mut not_tried)?;
     unlocked.ok_or_else(|| not_tried.unwrap_or(Error::WrongKey))
 }
 
 /// Tries a passphrase on these keyslots in turn. Why one could not be tried goes to `not_tried`, unless
 /// there is a reason already.
-pub(crate) fn try_keyslots(
-    header: &Header,
+fn try_candidates(
+    candidates: Vec<Candidate>,
     storage: &dyn Storage,
     passphrase: &[u8],
-    keyslots: Vec<u32>,
     meter: &mut CostMeter,
     not_tried: &mut Option<Error>,
 ) -> Result<Option<Unlocked>, Error> {
-    for id in keyslots {
-        match try_keyslot(header, storage, passphrase, id, meter) {
+    for candidate in candidates {
+        match candidate.try_passphrase(storage, passphrase, meter) {
             Ok(Some(unlocked)) => return Ok(Some(unlocked)),
             Ok(None) => {}
             Err(
@@ -171,7 +182,7 @@ pub(crate) fn try_keyslots(
                 | Error::Corrupt(_)
                 | Error::Device(_)),
             ) => {
-                tracing::debug!(keyslot = id, %error, "keyslot not tried");
+                tracing::debug!(keyslot = candidate.id, %error, "keyslot not tried");
                 not_tried.get_or_insert(error);
             }
             Err(error) => return Err(error),
@@ -187,6 +198,53 @@ pub(crate) fn is_usable(header: &Header, keyslot: u32, allow_unbound: bool) -> b
             .metadata()
             .digest_of_keyslot(keyslot)
             .is_some_and(|(_, digest)| allow_unbound || !digest.segments.is_empty())
+}
+
+/// The keyslots to try in order, and why another cannot be tried.
+fn luks2_candidates(
+    header: &Header,
+    options: &UnlockOptions,
+) -> Result<(Vec<Candidate>, Option<Error>), Error> {
+    let mut in_the_way = match options.keyslot {
+        Some(_) => None,
+        None => defect_in_the_way(header),
+    };
+    let ids = keyslots_to_try(header, options)?;
+    let candidates = candidates_of(header, ids, &mut in_the_way);
+    Ok((candidates, in_the_way))
+}
+
+/// Tries a passphrase on LUKS2 keyslots in turn: as [`try_candidates`].
+pub(crate) fn try_keyslots(
+    header: &Header,
+    storage: &dyn Storage,
+    passphrase: &[u8],
+    keyslots: Vec<u32>,
+    meter: &mut CostMeter,
+    not_tried: &mut Option<Error>,
+) -> Result<Option<Unlocked>, Error> {
+    // That no digest recognises a keyslot's key is no reason to tell here.
+    let candidates = candidates_of(header, keyslots, &mut None);
+    try_candidates(candidates, storage, passphrase, meter, not_tried)
+}
+
+fn candidates_of(header: &Header, ids: Vec<u32>, in_the_way: &mut Option<Error>) -> Vec<Candidate> {
+    let mut candidates = Vec::new();
+    for id in ids {
+        let digest = header.metadata().digest_of_keyslot(id);
+        if let (Some(keyslot), Some((digest_id, digest))) = (luks2_keyslot(header, id), digest) {
+            candidates.push(Candidate {
+                id,
+                keyslot: keyslot.clone(),
+                digest_id,
+                digest: digest.clone(),
+            });
+        } else {
+            // No digest recognises its key, whatever the passphrase.
+            in_the_way.get_or_insert(Error::WrongKey);
+        }
+    }
+    candidates
 }
 
 /// The first keyslot or digest of the data's key that is unusable: it cannot be tried, and the secret may
@@ -210,8 +268,8 @@ fn defect_in_the_way(header: &Header) -> Option<Error> {
     digest.chain(keyslot).next().map(Error::from)
 }
 
-/// The keyslots to try, in order.
-pub(crate) fn candidates(header: &Header, options: &UnlockOptions) -> Result<Vec<u32>, Error> {
+/// The numbers of the keyslots to try, in order.
+pub(crate) fn keyslots_to_try(header: &Header, options: &UnlockOptions) -> Result<Vec<u32>, Error> {
     if let Some(id) = options.keyslot {
         return match header.metadata().keyslots().get(&id) {
             Some(Keyslot::Luks2(_)) => match unusable_digest_of(header, id) {
@@ -253,39 +311,40 @@ fn unusable_digest_of(header: &Header, keyslot: u32) -> Option<Error> {
     Some(digest.defect.clone().into())
 }
 
-/// `None` when the passphrase is not this keyslot's.
-fn try_keyslot(
-    header: &Header,
-    storage: &dyn Storage,
-    passphrase: &[u8],
-    id: u32,
-    meter: &mut CostMeter,
-) -> Result<Option<Unlocked>, Error> {
-    let (Some(keyslot), Some((digest_id, digest))) = (
-        luks2_keyslot(header, id),
-        header.metadata().digest_of_keyslot(id),
-    ) else {
-        return Ok(None);
-    };
-    tracing::debug!(
-        keyslot = id,
-        digest = digest_id,
-        kdf = keyslot.kdf.kind(),
-        cipher = ?keyslot.area.encryption,
-        "trying a keyslot"
-    );
-    let too_costly = |error: lucarne_keyslot::Error| Error::from(error).of_keyslot(id);
-    meter.check_split_key(keyslot).map_err(too_costly)?;
-    meter.spend_kdf(&keyslot.kdf).map_err(too_costly)?;
-    meter.spend_digest(digest).map_err(too_costly)?;
-    let area = read_area(storage, id, keyslot)?;
-    let candidate = lucarne_keyslot::open_keyslot(keyslot, &area, passphrase)?;
-    let is_key = lucarne_keyslot::verify_digest(digest, &candidate)?;
-    Ok(is_key.then_some(Unlocked {
-        volume_key: candidate,
-        keyslot: Some(id),
-        digest: digest_id,
-    }))
+impl Candidate {
+    /// `None` when the passphrase is not this keyslot's.
+    fn try_passphrase(
+        &self,
+        storage: &dyn Storage,
+        passphrase: &[u8],
+        meter: &mut CostMeter,
+    ) -> Result<Option<Unlocked>, Error> {
+        let Self {
+            id,
+            keyslot,
+            digest_id,
+            digest,
+        } = self;
+        tracing::debug!(
+            keyslot = id,
+            digest = digest_id,
+            kdf = keyslot.kdf.kind(),
+            cipher = ?keyslot.area.encryption,
+            "trying a keyslot"
+        );
+        let too_costly = |error: lucarne_keyslot::Error| Error::from(error).of_keyslot(*id);
+        meter.check_split_key(keyslot).map_err(too_costly)?;
+        meter.spend_kdf(&keyslot.kdf).map_err(too_costly)?;
+        meter.spend_digest(digest).map_err(too_costly)?;
+        let area = read_area(storage, *id, keyslot)?;
+        let candidate = lucarne_keyslot::open_keyslot(keyslot, &area, passphrase)?;
+        let is_key = lucarne_keyslot::verify_digest(digest, &candidate)?;
+        Ok(is_key.then_some(Unlocked {
+            volume_key: candidate,
+            keyslot: Some(*id),
+            digest: *digest_id,
+        }))
+    }
 }
 
 /// The key material, as much of the area as the split key takes; that was checked against the limits.

@@ -2,7 +2,7 @@
 
 use zerocopy::big_endian::U32;
 
-use super::raw::{ACTIVE, KEYSLOTS, RawHeader, RawKeyslot, SALT_LEN};
+use super::raw::{ACTIVE, INACTIVE, KEYSLOTS, RawHeader, RawKeyslot, SALT_LEN};
 use super::{Header, KeyslotState};
 use crate::Error;
 use crate::error::{CorruptKind, RefusedKind};
@@ -61,6 +61,33 @@ impl Header {
             keyslot.iterations = U32::new(iterations);
             keyslot.salt = salt;
         })
+    }
+
+    /// With the keyslot `id` marked inactive; its salt and iterations stay. Nobody looks at those of an
+    /// inactive keyslot, so this is what a header is while a keyslot is being made or removed: the flag
+    /// alone, which lies within one 512-byte sector, makes the difference.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`: `id` is 8 or more.
+    ///
+    /// ```
+    /// # use lucarne_format::luks1::{Header, KeyslotState, NewHeader, PayloadOffset, VolumeKeyDigest};
+    /// # let header = Header::new(&NewHeader {
+    /// #     encryption: "aes-xts-plain64".into(), hash: "sha256".into(), key_bytes: 64,
+    /// #     digest: VolumeKeyDigest { digest: [9; 20], salt: [7; 32], iterations: 1000 },
+    /// #     uuid: "0b61d7cc-6b3c-4c2b-8f3a-5d6f8a1b2c3d".into(),
+    /// #     payload_offset: PayloadOffset::Detached, key_material_offsets: None })?;
+    /// let active = header.with_keyslot(6, 2000, [1; 32])?;
+    /// let staged = active.with_keyslot_marked_inactive(6)?;
+    /// assert_eq!(staged.keyslots()[6].state, KeyslotState::Inactive);
+    /// // Keyslot 6 lies across byte 512; what follows it is the same.
+    /// assert_eq!(staged.encode()[512..], active.encode()[512..]);
+    /// # Ok::<(), lucarne_format::Error>(())
+    /// ```
+    pub fn with_keyslot_marked_inactive(&self, id: u32) -> Result<Self, Error> {
+        self.state(id)?;
+        self.edit_keyslot(id, |keyslot| keyslot.active = U32::new(INACTIVE))
     }
 
     /// With nothing in the keyslot `id`, whatever it held; its salt and iterations are wiped. The key

@@ -9,12 +9,12 @@ use lucarne_storage::Storage;
 use super::Source;
 use super::extents::{Extents, Holes};
 use super::pipeline::{self, Control, Parallelism, Piece, Sink};
-use crate::Error;
 use crate::create::{FormatOptions, NewVolume};
 use crate::error::{IoOp, flushing, measuring, reading};
 use crate::header_io::{self, clear_before_data, wipe_old_header};
 use crate::length_token::LengthToken;
 use crate::sector_map::SectorMap;
+use crate::{Error, LuksVersion};
 
 /// How much is read and encrypted before more is read: it is still in the L2 cache then.
 const STEP_LEN_BYTES: usize = 128 << 10;
@@ -68,6 +68,11 @@ pub fn encrypt(
     options: &EncryptOptions<'_>,
     control: &Control,
 ) -> Result<Encrypted, Error> {
+    if options.format.version == LuksVersion::Luks1 {
+        return Err(Error::unsupported(
+            "encrypting into a LUKS1 volume: format one, then write",
+        ));
+    }
     let source_len = match &source {
         Source::Storage(storage) => Some(storage.len().map_err(measuring)?),
         Source::Stream(_) => None,

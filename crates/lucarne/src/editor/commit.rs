@@ -23,7 +23,7 @@ use crate::header_io::{fill_with_noise, write_copy};
 use crate::{Error, read_header};
 
 /// Changes by threads of this process; other processes are kept out by the storage's lock.
-static IN_THIS_PROCESS: Mutex<()> = Mutex::new(());
+pub(crate) static IN_THIS_PROCESS: Mutex<()> = Mutex::new(());
 
 /// What becomes of a header.
 #[derive(Debug)]
@@ -60,9 +60,7 @@ pub(super) fn commit(
     let _alone = lock(storage, patience)?;
     let now = read_header(storage)?;
     if !is_same(&now.header, &old.header)? {
-        return Err(Error::Busy(Busy::new(
-            "the header has been changed by somebody else meanwhile; nothing was written, try again",
-        )));
+        return Err(changed_meanwhile());
     }
     refuse_newer_copy(&now.repair, &now.header)?;
     if let Some((offset, material)) = &change.material {
@@ -85,13 +83,13 @@ pub(super) fn commit(
     Ok(())
 }
 
-pub(super) fn alone_in_this_process() -> MutexGuard<'static, ()> {
+pub(crate) fn alone_in_this_process() -> MutexGuard<'static, ()> {
     IN_THIS_PROCESS
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) fn lock(
+pub(crate) fn lock(
     storage: &dyn Storage,
     patience: Option<Duration>,
 ) -> Result<HeaderLock<'_>, Error> {
@@ -109,8 +107,14 @@ pub(super) fn lock(
         })
 }
 
+pub(crate) fn changed_meanwhile() -> Error {
+    Error::Busy(Busy::new(
+        "the header has been changed by somebody else meanwhile; nothing was written, try again",
+    ))
+}
+
 /// Whether two headers say the same. Salts do not count: who repairs a copy draws a new one.
-pub(super) fn is_same(a: &Header, b: &Header) -> Result<bool, Error> {
+pub(crate) fn is_same(a: &Header, b: &Header) -> Result<bool, Error> {
     let content = |header: &Header| header.encode(HeaderCopy::Primary, [0; 64]);
     Ok(content(a)? == content(b)?)
 }
@@ -125,7 +129,7 @@ pub(super) fn order(repair: &Repair) -> [HeaderCopy; 2] {
 
 /// A copy with a good checksum and a higher number, which only cannot be used here, is the last that was
 /// written: not ours to overwrite.
-pub(super) fn refuse_newer_copy(repair: &Repair, header: &Header) -> Result<(), Error> {
+pub(crate) fn refuse_newer_copy(repair: &Repair, header: &Header) -> Result<(), Error> {
     let copies = [
         ("primary", &repair.primary),
         ("secondary", &repair.secondary),

@@ -1,10 +1,12 @@
 //! Changing a volume's header: keys, tokens, names.
 
+mod any;
 mod backup;
-mod commit;
+pub(crate) mod commit;
 mod config;
 mod foreign;
 mod keyslot;
+pub(crate) mod luks1;
 mod restore;
 mod token;
 
@@ -17,9 +19,11 @@ use lucarne_storage::Storage;
 use crate::{Error, read_header};
 use commit::Change;
 
+pub use any::AnyEditor;
 pub use backup::HeaderBackup;
 pub use foreign::foreign_signature;
 pub use keyslot::KeyslotOptions;
+pub use luks1::Luks1Editor;
 pub use restore::{Restore, RestoreWarnings};
 
 /// A header that can be changed.

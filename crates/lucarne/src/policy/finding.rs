@@ -48,6 +48,19 @@ pub struct Finding {
     pub limit: String,
 }
 
+impl Finding {
+    /// What is said of a LUKS1 header.
+    pub(super) fn not_luks2() -> Self {
+        Self {
+            rule: "version",
+            severity: Severity::Violation,
+            field: "version".into(),
+            value: "1".into(),
+            limit: "2".into(),
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

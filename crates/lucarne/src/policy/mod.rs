@@ -67,9 +67,10 @@ mod rules;
 
 use std::collections::BTreeMap;
 
+use lucarne_format::luks1;
 use lucarne_format::luks2::{Header, Repair, Selected};
 
-use crate::Error;
+use crate::{AnyHeader, Error, HeaderRef};
 
 pub use finding::{Finding, Judgement, Severity};
 pub use pins::{Pins, header_hash, volume_key_digest};
@@ -94,14 +95,17 @@ pub enum Judged<'a> {
         /// What is wrong with the copies it came from; `None`: not known, and not judged.
         repair: Option<&'a Repair>,
     },
+    /// LUKS1: no policy and no pins hold for it, as all of their rules are about LUKS2.
+    Luks1(&'a luks1::Header),
 }
 
 impl<'a> Judged<'a> {
-    /// The LUKS2 header.
+    /// The header.
     #[must_use]
-    pub fn header(self) -> &'a Header {
+    pub fn header(self) -> HeaderRef<'a> {
         match self {
-            Self::Luks2 { header, .. } => header,
+            Self::Luks1(header) => HeaderRef::Luks1(header),
+            Self::Luks2 { header, .. } => HeaderRef::Luks2(header),
         }
     }
 }
@@ -111,6 +115,21 @@ impl<'a> From<&'a Header> for Judged<'a> {
         Self::Luks2 {
             header,
             repair: None,
+        }
+    }
+}
+
+impl<'a> From<&'a luks1::Header> for Judged<'a> {
+    fn from(header: &'a luks1::Header) -> Self {
+        Self::Luks1(header)
+    }
+}
+
+impl<'a> From<&'a AnyHeader> for Judged<'a> {
+    fn from(header: &'a AnyHeader) -> Self {
+        match header {
+            AnyHeader::Luks1(header) => header.into(),
+            AnyHeader::Luks2(selected) => selected.into(),
         }
     }
 }

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::finding::quoted;
 use super::{Finding, Judgement, Severity};
-use crate::Error;
+use crate::{Error, HeaderRef};
 
 /// What one volume's header must be: an identity that is known from elsewhere.
 ///
@@ -77,13 +77,18 @@ impl Pins {
 
     /// What in a header is not as pinned.
     #[must_use]
-    pub fn judge(&self, header: &Header) -> Judgement {
+    pub fn judge<'h>(&self, header: impl Into<HeaderRef<'h>>) -> Judgement {
         let mut judgement = Judgement::new("pins");
-        self.judge_into(header, &mut judgement);
+        self.judge_into(header.into(), &mut judgement);
         judgement
     }
 
-    pub(super) fn judge_into(&self, header: &Header, judgement: &mut Judgement) {
+    pub(super) fn judge_into(&self, header: HeaderRef<'_>, judgement: &mut Judgement) {
+        let header = match header {
+            HeaderRef::Luks2(header) => header,
+            HeaderRef::Luks1(_) if self.is_empty() => return,
+            HeaderRef::Luks1(_) => return judgement.push(Finding::not_luks2()),
+        };
         let mut differs = |rule, field: &str, value: String, limit: String| {
             judgement.push(Finding {
                 rule,

@@ -8,7 +8,7 @@ use lucarne_keyslot::CostMeter;
 use lucarne_secret::SecretBytes;
 use lucarne_storage::Storage;
 
-use crate::unlock::{candidates, is_usable, try_keyslots};
+use crate::unlock::{is_usable, keyslots_to_try, try_keyslots};
 use crate::{Error, UnlockOptions, Unlocked};
 
 pub use command::CommandUnlocker;
@@ -172,7 +172,7 @@ fn served(
     {
         return Ok(Vec::new());
     }
-    let mut candidates = candidates(header, options)?;
-    candidates.retain(|id| token.keyslots.contains(id));
-    Ok(candidates)
+    let mut keyslots = keyslots_to_try(header, options)?;
+    keyslots.retain(|id| token.keyslots.contains(id));
+    Ok(keyslots)
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use lucarne_cipher::{CipherSpec, DataUnit, SectorCipher};
-use lucarne_format::luks2::{CryptSegment, Header, Segment, SegmentSize};
+use lucarne_format::luks2::{CryptSegment, SegmentSize};
 use lucarne_keyslot::CostLimits;
 use lucarne_storage::Storage;
 
@@ -12,7 +12,7 @@ use crate::length_token::LengthToken;
 use crate::policy::{DataDevice, Judged, Pins, Policy};
 use crate::sector_map::SectorMap;
 use crate::unlock::{UnlockOptions, unlock};
-use crate::{Error, Secret, Unlocked, Volume, read_header_within};
+use crate::{Error, HeaderRef, Secret, Unlocked, Volume, read_any_header_within};
 
 /// How a volume is opened.
 ///
@@ -107,8 +107,8 @@ impl<'a> OpenOptions<'a> {
     /// none, [`Error::TooCostly`] when it would cost more than the limits, [`Error::Device`] when the data device is too short for the header's segment,
     /// [`Error::Io`] from the storage.
     pub fn open<S: Storage>(&self, data: S, secret: Secret<'_>) -> Result<Volume<S>, Error> {
-        let selected = read_header_within(self.header.unwrap_or(&data), &self.unlock.limits)?;
-        self.open_judged(&selected, data, secret)
+        let header = read_any_header_within(self.header.unwrap_or(&data), &self.unlock.limits)?;
+        self.open_judged(&header, data, secret)
     }
 
     /// As [`Self::open`], with a header that was read before: what was judged is what is used, and only
@@ -162,20 +162,21 @@ impl<'a> OpenOptions<'a> {
 
 fn open_at<S: Storage>(
     place: Place,
-    header: &Header,
+    header: HeaderRef<'_>,
     data: S,
     unlocked: Unlocked,
 ) -> Result<Volume<S>, Error> {
-    // The key of an unbound keyslot is recognised too, but by a digest that names no segment.
-    let digest = header.metadata().digests().get(&unlocked.digest);
-    if digest.is_none_or(|digest| digest.segments.is_empty()) {
+    if !header.is_of_data(&unlocked) {
         return Err(Error::refused(
             "the keyslot is unbound: its key is not the data's",
         ));
     }
     let cipher =
         SectorCipher::new_for_existing(&place.cipher, &unlocked.volume_key, place.sector_size)?;
-    let length = LengthToken::find(header.metadata());
+    let length = match header {
+        HeaderRef::Luks1(_) => None,
+        HeaderRef::Luks2(header) => LengthToken::find(header.metadata()),
+    };
     tracing::debug!(
         cipher = %place.cipher,
         sector_bytes = place.sector_size.bytes(),
@@ -225,48 +226,16 @@ struct Place {
 }
 
 impl Place {
-    fn find(header: &Header, data: &dyn Storage) -> Result<Self, Error> {
-        let segment = activatable_segment(header)?;
+    fn find(header: HeaderRef<'_>, data: &dyn Storage) -> Result<Self, Error> {
+        let segment = header.activatable_segment()?;
         let sector_size = DataUnit::try_from(segment.sector_size)?;
         let cipher: CipherSpec = segment.encryption.parse()?;
         cipher.check_supported()?;
         Ok(Self {
-            range: data_range(segment, data)?,
+            range: data_range(&segment, data)?,
             cipher,
             sector_size,
         })
-    }
-}
-
-/// The one segment that can be opened without regard to others, or why there is none.
-fn activatable_segment(header: &Header) -> Result<&CryptSegment, Error> {
-    let metadata = header.metadata();
-    if let Some(requirement) = metadata.requirements().first() {
-        return Err(Error::unsupported(format!(
-            "the volume needs {:?} (config.requirements)",
-            requirement.as_str()
-        )));
-    }
-    let mut segments = metadata.segments().iter();
-    let (Some((id, segment)), None) = (segments.next(), segments.next()) else {
-        return Err(Error::unsupported(format!(
-            "{} segments (opened is a volume with one)",
-            metadata.segments().len()
-        )));
-    };
-    match segment {
-        Segment::Crypt(segment) if segment.integrity.is_some() => Err(Error::unsupported(format!(
-            "segment {id} with integrity {:?}",
-            segment.integrity.as_deref().unwrap_or_default()
-        ))),
-        Segment::Crypt(segment) => Ok(segment),
-        Segment::Linear { .. } => Err(Error::unsupported(format!(
-            "segment {id} of type \"linear\" outside a re-encryption"
-        ))),
-        Segment::Unknown { kind, .. } => {
-            Err(Error::unsupported(format!("segment {id} of type {kind:?}")))
-        }
-        _ => Err(Error::unsupported(format!("the type of segment {id}"))),
     }
 }
 

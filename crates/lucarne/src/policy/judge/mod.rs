@@ -17,6 +17,7 @@ pub(super) fn judge(policy: &Policy, judged: Judged<'_>, device: DataDevice) -> 
     };
     match judged {
         Judged::Luks2 { header, repair } => judge.luks2(header, repair, device),
+        Judged::Luks1(_) => judge.judgement.push(Finding::not_luks2()),
     }
     judge.judgement
 }
