@@ -98,7 +98,6 @@ pub(crate) const VERBS_NOT_DONE: &[(&str, State, &str)] = {
         ("token", State::ToCome, WORK),
         ("config", State::ToCome, WORK),
         ("luksConfig", State::ToCome, WORK),
-        ("convert", State::ToCome, WORK),
         ("repair", State::ToCome, WORK),
         ("reencrypt", State::ToCome, WORK),
         ("resize", State::ToCome, WORK),

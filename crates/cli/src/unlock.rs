@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::Context;
 use lucarne::{
-    Error, FileStorage, OpenOptions, Secret, SecretBytes, Storage, UnlockOptions, Unlocked, Volume,
-    luks2::Header,
+    AnyHeader, Error, FileStorage, HeaderRef, LuksVersion, OpenOptions, Secret, SecretBytes,
+    Storage, UnlockOptions, Unlocked, Volume, luks2,
 };
 
 use crate::{
-    args::{LimitArgs, OpeningArgs, UnlockArgs},
+    args::{CommonArgs, LimitArgs, OpeningArgs, UnlockArgs, VolumeType},
     device::Opened,
     exit::{Failure, shown},
     keyfile,
@@ -22,6 +22,8 @@ pub(crate) struct Unlocking<'a> {
     /// The volume's name in prompts and messages.
     pub(crate) device: &'a Path,
     pub(crate) args: &'a UnlockArgs,
+    /// Which version it may be.
+    pub(crate) volume_type: VolumeType,
     pub(crate) volume_key_file: Option<&'a Path>,
     pub(crate) stdin: StdinRole,
     /// What is asked for, where it is not the volume's passphrase in cryptsetup's usual words.
@@ -29,10 +31,16 @@ pub(crate) struct Unlocking<'a> {
 }
 
 impl<'a> Unlocking<'a> {
-    pub(crate) fn new(device: &'a Path, args: &'a OpeningArgs, stdin: StdinRole) -> Self {
+    pub(crate) fn new(
+        device: &'a Path,
+        args: &'a OpeningArgs,
+        stdin: StdinRole,
+        common: &CommonArgs,
+    ) -> Self {
         Self {
             device,
             args: &args.unlock,
+            volume_type: common.volume_type,
             volume_key_file: args.volume_key_file.as_deref(),
             stdin,
             prompt: None,
@@ -68,7 +76,7 @@ impl<'a> Unlocking<'a> {
     /// Finds a key without using it, in one keyslot or in any.
     pub(crate) fn key(
         &self,
-        header: &Header,
+        header: &AnyHeader,
         storage: &dyn Storage,
         keyslot: Option<u32>,
         allow_unbound: bool,
@@ -87,18 +95,18 @@ impl<'a> Unlocking<'a> {
         Ok(unlocked)
     }
 
-    pub(crate) fn read_header(&self, storage: &FileStorage) -> anyhow::Result<Header> {
+    pub(crate) fn read_header(&self, storage: &FileStorage) -> anyhow::Result<AnyHeader> {
         let header = self.args.header.as_deref().unwrap_or(self.device);
-        read_header(header, storage)
+        read_header(header, storage, self.volume_type)
     }
 
-    pub(crate) fn with_secret<T>(
+    pub(crate) fn with_secret<'h, T>(
         &self,
-        header: &Header,
+        header: impl Into<HeaderRef<'h>>,
         try_it: impl Fn(Secret<'_>) -> Result<T, Error>,
     ) -> anyhow::Result<T> {
         if let Some(path) = self.volume_key_file {
-            let key = keyfile::read_volume_key(path, volume_key_len(header))?;
+            let key = keyfile::read_volume_key(path, header.into().volume_key_len())?;
             return try_it(Secret::VolumeKey(&key)).map_err(|error| self.refused(error));
         }
         let mut source = Source::new(&self.args.key, self.device, self.stdin);
@@ -143,17 +151,40 @@ pub(crate) fn say_unlocked(keyslot: Option<u32>, report: &Report) {
     }
 }
 
-/// How long the key of the first segment is, as its keyslots say; nobody says it if there are none.
-fn volume_key_len(header: &Header) -> Option<usize> {
-    let metadata = header.metadata();
-    let (_, digest) = metadata.digest_of_segment(0)?;
-    let keyslot = metadata.keyslots().get(digest.keyslots.first()?)?;
-    usize::try_from(keyslot.key_size()).ok()
+/// Reads and judges a header of the version that is wanted.
+pub(crate) fn read_header(
+    path: &Path,
+    storage: &dyn Storage,
+    wanted: VolumeType,
+) -> anyhow::Result<AnyHeader> {
+    let header = lucarne::read_any_header(storage).with_context(|| shown(path))?;
+    expect_version(path, header.version(), wanted)?;
+    match &header {
+        AnyHeader::Luks2(selected) => describe_luks2(selected),
+        AnyHeader::Luks1(_) => tracing::debug!("LUKS1 header read"),
+    }
+    Ok(header)
 }
 
-/// Reads and judges a header.
-pub(crate) fn read_header(path: &Path, storage: &dyn Storage) -> anyhow::Result<Header> {
-    let selected = lucarne::read_header(storage).with_context(|| shown(path))?;
+/// Refuses a volume of another version than `--type` names.
+pub(crate) fn expect_version(
+    path: &Path,
+    found: LuksVersion,
+    wanted: VolumeType,
+) -> anyhow::Result<()> {
+    let (other, is) = match (wanted, found) {
+        (VolumeType::Luks1, LuksVersion::Luks2) => ("luks1", "LUKS2"),
+        (VolumeType::Luks2, LuksVersion::Luks1) => ("luks2", "LUKS1"),
+        _ => return Ok(()),
+    };
+    Err(Failure::Parameters(format!(
+        "{}: --type {other}: the volume is {is}",
+        shown(path)
+    ))
+    .into())
+}
+
+fn describe_luks2(selected: &luks2::Selected) {
     for (copy, defect) in [
         ("primary", &selected.repair.primary),
         ("secondary", &selected.repair.secondary),
@@ -162,7 +193,7 @@ pub(crate) fn read_header(path: &Path, storage: &dyn Storage) -> anyhow::Result<
             tracing::debug!(copy, %defect, "the other header copy is used");
         }
     }
-    let header = selected.header;
+    let header = &selected.header;
     tracing::debug!(
         seqid = header.seqid(),
         header_bytes = header.header_size(),
@@ -172,5 +203,4 @@ pub(crate) fn read_header(path: &Path, storage: &dyn Storage) -> anyhow::Result<
     for defect in header.metadata().defects() {
         tracing::debug!(%defect, "a part of the header is unusable");
     }
-    Ok(header)
 }

@@ -30,7 +30,7 @@ const CRYPTSETUP_2_8: &str = "\
     veracrypt-pim veracrypt-query-pim verbose verify-passphrase version volume-key-file \
     volume-key-keyring write-log";
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "encrypt",
     "decrypt",
     "read",
@@ -47,6 +47,7 @@ const VERBS: [&str; 16] = [
     "luksRemoveKey",
     "luksKillSlot",
     "luksErase",
+    "convert",
 ];
 
 struct Row {

@@ -2,6 +2,7 @@
 
 mod activation;
 mod common;
+mod convert;
 mod format;
 mod keys;
 mod pbkdf;
@@ -12,6 +13,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 pub(crate) use activation::ActivationArgs;
 pub(crate) use common::{CommonArgs, KernelArgs, KeyFileArgs, ProgressArgs, VolumeType};
+pub(crate) use convert::ConvertArgs;
 pub(crate) use format::FormatArgs;
 pub(crate) use keys::{
     LuksAddKeyArgs, LuksChangeKeyArgs, LuksConvertKeyArgs, LuksEraseArgs, LuksKillSlotArgs,
@@ -114,6 +116,8 @@ pub(crate) enum Verb {
     /// Remove all passphrases: the data can never be read again
     #[command(name = "luksErase", alias = "erase")]
     LuksErase(LuksEraseArgs),
+    /// Make a LUKS1 header of a LUKS2 one, or the reverse
+    Convert(ConvertArgs),
     /// Try a volume's passphrase
     #[command(alias = "luksOpen")]
     Open(OpenArgs),

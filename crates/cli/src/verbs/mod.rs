@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 mod benchmark;
+mod convert;
 mod decrypt;
 mod editing;
 mod encrypt;
@@ -25,42 +26,33 @@ use std::path::Path;
 use lucarne::Error;
 
 use crate::{
-    args::{CommonArgs, KernelArgs, Verb, VolumeType},
+    args::{CommonArgs, KernelArgs, Verb},
     exit::{Failure, shown},
     report::Report,
 };
 
 /// Does what the command line asks for.
 pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
-    match verb {
-        Verb::IsLuks(_) | Verb::Completions(_) | Verb::Man(_) => {}
-        _ if common.volume_type == VolumeType::Luks1 => {
-            return Err(Failure::Parameters(
-                "--type luks1: not done yet; only isLuks knows it".into(),
-            )
-            .into());
-        }
-        _ => {}
-    }
     if let Some(kernel) = kernel_args(verb) {
         kernel.apply().map_err(Failure::parameters)?;
     }
     match verb {
         Verb::Encrypt(args) => encrypt::run(args, common, report),
         Verb::Decrypt(args) => decrypt::run(args, common, report),
-        Verb::Read(args) => read::run(args, report),
-        Verb::Write(args) => write::run(args, report),
+        Verb::Read(args) => read::run(args, common, report),
+        Verb::Write(args) => write::run(args, common, report),
         Verb::LuksFormat(args) => luks_format::run(args, common, report),
         Verb::LuksDump(args) => luks_dump::run(args, common, report),
         Verb::IsLuks(args) => is_luks::run(args, common, report),
-        Verb::LuksUuid(args) => luks_uuid::run(args),
+        Verb::LuksUuid(args) => luks_uuid::run(args, common),
         Verb::LuksAddKey(args) => luks_add_key::run(args, common, report),
         Verb::LuksChangeKey(args) => luks_change_key::run(args, common, report),
         Verb::LuksConvertKey(args) => luks_convert_key::run(args, common, report),
         Verb::LuksRemoveKey(args) => luks_remove_key::run(args, common, report),
         Verb::LuksKillSlot(args) => luks_kill_slot::run(args, common, report),
         Verb::LuksErase(args) => luks_erase::run(args, common, report),
-        Verb::Open(args) => open::run(args, report),
+        Verb::Convert(args) => convert::run(args, common),
+        Verb::Open(args) => open::run(args, common, report),
         Verb::Benchmark(args) => benchmark::run(args),
         Verb::Completions(args) => generate::completions(args),
         Verb::Man(args) => generate::manual(args),
