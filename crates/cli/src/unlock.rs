@@ -3,13 +3,15 @@
 use std::{path::Path, time::Duration};
 
 use lucarne::{
-    CommandUnlocker, Error, FileStorage, KernelKeyring, OpenOptions, Secret, SecretBytes, Storage,
-    TokenChoice, UnlockOptions, Unlocked, Unlocker, Volume,
-    luks2::{Header, Selected},
+    AnyHeader, CommandUnlocker, Error, FileStorage, HeaderRef, KernelKeyring, LuksVersion,
+    OpenOptions, Secret, SecretBytes, Storage, TokenChoice, UnlockOptions, Unlocked, Unlocker,
+    Volume, luks2,
 };
 
 use crate::{
-    args::{LimitArgs, OpeningArgs, PolicyArgs, TokenUnlockArgs, UnlockArgs},
+    args::{
+        CommonArgs, LimitArgs, OpeningArgs, PolicyArgs, TokenUnlockArgs, UnlockArgs, VolumeType,
+    },
     device::Opened,
     exit::{Failure, shown},
     keyfile,
@@ -23,6 +25,8 @@ pub(crate) struct Unlocking<'a> {
     /// The volume's name in prompts and messages.
     pub(crate) device: &'a Path,
     pub(crate) args: &'a UnlockArgs,
+    /// Which version it may be.
+    pub(crate) volume_type: VolumeType,
     pub(crate) volume_key_file: Option<&'a Path>,
     /// The tokens that are tried before a passphrase; `None`: no token is.
     pub(crate) token: Option<&'a TokenUnlockArgs>,
@@ -34,10 +38,16 @@ pub(crate) struct Unlocking<'a> {
 }
 
 impl<'a> Unlocking<'a> {
-    pub(crate) fn new(device: &'a Path, args: &'a OpeningArgs, stdin: StdinRole) -> Self {
+    pub(crate) fn new(
+        device: &'a Path,
+        args: &'a OpeningArgs,
+        stdin: StdinRole,
+        common: &CommonArgs,
+    ) -> Self {
         Self {
             device,
             args: &args.unlock,
+            volume_type: common.volume_type,
             volume_key_file: args.volume_key_file.as_deref(),
             token: Some(&args.token),
             stdin,
@@ -53,7 +63,7 @@ impl<'a> Unlocking<'a> {
         report: &Report,
     ) -> anyhow::Result<Volume<&'o FileStorage>> {
         // What is no volume is said before a passphrase is asked for.
-        let selected = self.read_judged(opened)?;
+        let header = self.read_judged(opened)?;
         let options = || {
             let options = OpenOptions::default().limits(self.args.limits.to_limits());
             match &opened.detached_header {
@@ -67,19 +77,19 @@ impl<'a> Unlocking<'a> {
             except: None,
             limits: self.args.limits.to_limits(),
         };
-        if let Some(unlocked) = self.by_token(&selected.header, opened.header(), &unlock, report)? {
+        if let Some(unlocked) = self.by_token(&header, opened.header(), &unlock, report)? {
             let volume = options()
-                .open_unlocked(&selected, &opened.data, unlocked)
+                .open_unlocked(&header, &opened.data, unlocked)
                 .map_err(|error| self.refused(error))?;
             say_unlocked(volume.keyslot(), report);
             return Ok(volume);
         }
-        let volume = self.with_secret(&selected.header, |secret| {
+        let volume = self.with_secret(&header, |secret| {
             let options = match (secret, self.args.key_slot) {
                 (Secret::Passphrase(_), Some(keyslot)) => options().keyslot(keyslot),
                 _ => options(),
             };
-            options.open_judged(&selected, &opened.data, secret)
+            options.open_judged(&header, &opened.data, secret)
         })?;
         say_unlocked(volume.keyslot(), report);
         Ok(volume)
@@ -88,7 +98,7 @@ impl<'a> Unlocking<'a> {
     /// Finds a key without using it, in one keyslot or in any.
     pub(crate) fn key(
         &self,
-        header: &Header,
+        header: &AnyHeader,
         storage: &dyn Storage,
         keyslot: Option<u32>,
         allow_unbound: bool,
@@ -111,23 +121,23 @@ impl<'a> Unlocking<'a> {
     }
 
     /// Reads the header once and judges it as the command line asks; it is what will be used.
-    pub(crate) fn read_judged(&self, opened: &Opened) -> anyhow::Result<Selected> {
+    pub(crate) fn read_judged(&self, opened: &Opened) -> anyhow::Result<AnyHeader> {
         let judging = self.judging.map(Judging::new).transpose()?;
         let path = self.args.header.as_deref().unwrap_or(self.device);
-        let selected = read_selected(path, opened.header(), &self.args.limits)?;
+        let header = read_header(path, opened.header(), self.volume_type, &self.args.limits)?;
         if let Some(judging) = judging {
             let device = data_device(&opened.data, opened.detached_header.is_some())?;
             judging
-                .judge((&selected).into(), device)
+                .judge((&header).into(), device)
                 .map_err(|error| self.refused(error))?;
         }
-        Ok(selected)
+        Ok(header)
     }
 
     /// A key by a token, where one gives it; else it is an error only if a passphrase is not wanted.
     fn by_token(
         &self,
-        header: &Header,
+        header: &AnyHeader,
         storage: &dyn Storage,
         options: &UnlockOptions,
         report: &Report,
@@ -135,6 +145,14 @@ impl<'a> Unlocking<'a> {
         let Some(args) = self.token.filter(|_| self.volume_key_file.is_none()) else {
             return Ok(None);
         };
+        // LUKS1 has no tokens.
+        let AnyHeader::Luks2(selected) = header else {
+            return match args.token_only {
+                true => Err(self.refused(Error::NoUsableToken)),
+                false => Ok(None),
+            };
+        };
+        let header = &selected.header;
         let choice = TokenChoice {
             id: args.token_id,
             kind: args.token_type.clone(),
@@ -159,13 +177,13 @@ impl<'a> Unlocking<'a> {
         }
     }
 
-    pub(crate) fn with_secret<T>(
+    pub(crate) fn with_secret<'h, T>(
         &self,
-        header: &Header,
+        header: impl Into<HeaderRef<'h>>,
         try_it: impl Fn(Secret<'_>) -> Result<T, Error>,
     ) -> anyhow::Result<T> {
         if let Some(path) = self.volume_key_file {
-            let key = keyfile::read_volume_key(path, volume_key_len(header))?;
+            let key = keyfile::read_volume_key(path, header.into().volume_key_len())?;
             return try_it(Secret::VolumeKey(&key)).map_err(|error| self.refused(error));
         }
         let mut source = Source::new(&self.args.key, self.device, self.stdin);
@@ -214,27 +232,42 @@ pub(crate) fn say_unlocked(keyslot: Option<u32>, report: &Report) {
     }
 }
 
-/// How long the key of the first segment is, as its keyslots say; nobody says it if there are none.
-fn volume_key_len(header: &Header) -> Option<usize> {
-    let metadata = header.metadata();
-    let (_, digest) = metadata.digest_of_segment(0)?;
-    let keyslot = metadata.keyslots().get(digest.keyslots.first()?)?;
-    usize::try_from(keyslot.key_size()).ok()
-}
-
-/// Reads a header, and does not say which copies are bad.
-pub(crate) fn read_header(path: &Path, storage: &dyn Storage) -> anyhow::Result<Header> {
-    Ok(read_selected(path, storage, &LimitArgs::default())?.header)
-}
-
-/// Reads a header.
-pub(crate) fn read_selected(
+/// Reads and judges a header of the version that is wanted.
+pub(crate) fn read_header(
     path: &Path,
     storage: &dyn Storage,
+    wanted: VolumeType,
     limits: &LimitArgs,
-) -> anyhow::Result<Selected> {
-    let selected = lucarne::read_header_within(storage, &limits.to_limits())
+) -> anyhow::Result<AnyHeader> {
+    let header = lucarne::read_any_header_within(storage, &limits.to_limits())
         .map_err(|error| refused(path, error))?;
+    expect_version(path, header.version(), wanted)?;
+    match &header {
+        AnyHeader::Luks2(selected) => describe_luks2(selected),
+        AnyHeader::Luks1(_) => tracing::debug!("LUKS1 header read"),
+    }
+    Ok(header)
+}
+
+/// Refuses a volume of another version than `--type` names.
+pub(crate) fn expect_version(
+    path: &Path,
+    found: LuksVersion,
+    wanted: VolumeType,
+) -> anyhow::Result<()> {
+    let (other, is) = match (wanted, found) {
+        (VolumeType::Luks1, LuksVersion::Luks2) => ("luks1", "LUKS2"),
+        (VolumeType::Luks2, LuksVersion::Luks1) => ("luks2", "LUKS1"),
+        _ => return Ok(()),
+    };
+    Err(Failure::Parameters(format!(
+        "{}: --type {other}: the volume is {is}",
+        shown(path)
+    ))
+    .into())
+}
+
+fn describe_luks2(selected: &luks2::Selected) {
     for (copy, defect) in [
         ("primary", &selected.repair.primary),
         ("secondary", &selected.repair.secondary),
@@ -253,5 +286,4 @@ pub(crate) fn read_selected(
     for defect in header.metadata().defects() {
         tracing::debug!(%defect, "a part of the header is unusable");
     }
-    Ok(selected)
 }

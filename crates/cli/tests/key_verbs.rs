@@ -23,6 +23,15 @@ struct Volume {
 
 impl Volume {
     fn new() -> Self {
+        Self::of("--type luks2 --luks2-keyslots-size 3M")
+    }
+
+    fn luks1() -> Self {
+        Self::of("--type luks1")
+    }
+
+    /// With these options of luksFormat.
+    fn of(format: &str) -> Self {
         let scratch = Scratch::new();
         for (index, key) in KEYS.iter().enumerate() {
             scratch.file(&format!("k{}", index + 1), key);
@@ -38,7 +47,7 @@ impl Volume {
         let image = scratch.zeros("base", 5 << 20);
         let here = |words: &str| in_folder(words, &scratch, &image);
         must(here(&format!(
-            "luksFormat -q {CHEAP} --luks2-keyslots-size 3M --volume-key-file @volume-key --key-file @k1 @"
+            "luksFormat -q {CHEAP} {format} --volume-key-file @volume-key --key-file @k1 @"
         )));
         must(here(&format!("luksAddKey {CHEAP} -d @k1 @ @k2")));
         Self { scratch, image }
@@ -233,6 +242,111 @@ fn the_same_words_do_the_same() {
     });
 }
 
+/// The same on LUKS1, where each new key goes to a free number.
+#[test]
+fn the_same_words_do_the_same_on_luks1() {
+    let Some(cryptsetup) = Cryptsetup::or_skip("verbs that change keys of LUKS1") else {
+        return;
+    };
+    let cases = [
+        // Adding.
+        ("luksAddKey CHEAP -d @k1 @ @k3", ""),
+        ("luksAddKey CHEAP @", "one\nthree\n"),
+        ("luksAddKey CHEAP -d @k1 -S 5 @ @k3", ""),
+        ("luksAddKey CHEAP -d @k1 -S 6 @ @k3", ""),
+        ("luksAddKey CHEAP -d @k1 --new-key-slot 7 @ @k3", ""),
+        ("luksAddKey CHEAP -d @k1 -S 0 --new-key-slot 5 @ @k3", ""),
+        ("luksAddKey CHEAP -d @k1 -S 1 --new-key-slot 5 @ @k3", ""),
+        ("luksAddKey CHEAP -d @k1 -S 1 @ @k3", ""),
+        ("luksAddKey CHEAP -d @k1 -S 8 @ @k3", ""),
+        ("luksAddKey CHEAP -d @k3 @ @k4", ""),
+        ("luksAddKey CHEAP --type luks1 -d @k1 @ @k3", ""),
+        ("luksAddKey CHEAP --type luks2 -d @k1 @ @k3", ""),
+        ("luksAddKey CHEAP --volume-key-file @volume-key @ @k3", ""),
+        (
+            "luksAddKey CHEAP --volume-key-file @wrong-volume-key @ @k3",
+            "",
+        ),
+        ("luksAddKey CHEAP --volume-key-file @k1 @ @k3", ""),
+        // One hash serves all.
+        ("luksAddKey CHEAP -d @k1 --hash sha512 @ @k3", ""),
+        ("luksAddKey CHEAP --unbound -s 256 @ @k3 -q", ""),
+        (
+            "luksAddKey CHEAP -d @k1 --keyslot-cipher aes-xts-plain64 --keyslot-key-size 256 @ @k3",
+            "",
+        ),
+        (
+            "luksAddKey --pbkdf argon2id --pbkdf-force-iterations 4 --pbkdf-memory 32 --pbkdf-parallel 1 -d @k1 @ @k3",
+            "",
+        ),
+        ("luksAddKey --pbkdf-force-iterations 1000 -d @k1 @ @k3", ""),
+        ("luksAddKey --pbkdf-force-iterations 999 -d @k1 @ @k3", ""),
+        // Changing.
+        ("luksChangeKey CHEAP -d @k1 @ @k3", ""),
+        ("luksChangeKey CHEAP @", "two\nthree\n"),
+        ("luksChangeKey CHEAP -d @k1 -S 0 @ @k3", ""),
+        ("luksChangeKey CHEAP -d @k1 -S 1 @ @k3", ""),
+        ("luksChangeKey CHEAP -d @k1 -S 7 @ @k3", ""),
+        ("luksChangeKey CHEAP -d @k3 @ @k4", ""),
+        ("luksChangeKey CHEAP -d @k1 @ @k1", ""),
+        (
+            "luksChangeKey -d @k1 --pbkdf argon2id --pbkdf-force-iterations 4 --pbkdf-memory 32 --pbkdf-parallel 1 @ @k3",
+            "",
+        ),
+        // Not of LUKS1.
+        ("luksConvertKey -d @k1 CHEAP @", ""),
+        ("luksConvertKey -d @k1 CHEAP --type luks1 @", ""),
+        // Removing.
+        ("luksRemoveKey @ @k1", ""),
+        ("luksRemoveKey -d @k2 @", ""),
+        ("luksRemoveKey @", "two"),
+        ("luksRemoveKey @ @k3", ""),
+        // Killing.
+        ("luksKillSlot -q @ 1", ""),
+        ("luksKillSlot -q @ 0", ""),
+        ("luksKillSlot @ 1", "one"),
+        ("luksKillSlot @ 1", "two"),
+        ("luksKillSlot -d @k1 @ 1", ""),
+        ("luksKillSlot -d @k2 @ 1", ""),
+        ("luksKillSlot -q -d @k3 @ 1", ""),
+        ("luksKillSlot -q @ 7", ""),
+        ("luksKillSlot -q @ 8", ""),
+        ("luksKillSlot -q --type luks2 @ 1", ""),
+        // Erasing.
+        ("luksErase -q @", ""),
+    ];
+    let cases: Vec<(String, &str)> = cases
+        .iter()
+        .map(|(words, stdin)| (words.replace("CHEAP", CHEAP), *stdin))
+        .collect();
+    common::for_each(&cases, |(words, stdin), findings| {
+        compare(&cryptsetup, &Volume::luks1(), (words, stdin), findings);
+    });
+}
+
+/// With all eight keyslots in use a key is changed where it is, as in cryptsetup, and none can be added.
+#[test]
+fn a_full_luks1_header_is_treated_alike() {
+    let Some(cryptsetup) = Cryptsetup::or_skip("LUKS1 with eight keyslots") else {
+        return;
+    };
+    let cases = [
+        (format!("luksChangeKey {CHEAP} -d @k1 @ @k3"), ""),
+        (format!("luksChangeKey {CHEAP} -d @k2 -S 1 @ @k3"), ""),
+        (format!("luksAddKey {CHEAP} -d @k1 @ @k3"), ""),
+        ("luksRemoveKey @ @k1".to_owned(), ""),
+        ("luksErase -q @".to_owned(), ""),
+    ];
+    common::for_each(&cases, |(words, stdin), findings| {
+        let volume = Volume::luks1();
+        for _ in 2..8 {
+            let words = format!("luksAddKey {CHEAP} -d @k1 @ @k4");
+            must(in_folder(&words, &volume.scratch, &volume.image));
+        }
+        compare(&cryptsetup, &volume, (words, stdin), findings);
+    });
+}
+
 /// With one keyslot left, and nobody to ask: cryptsetup removes it, and so do we.
 #[test]
 fn the_last_keyslot_goes_alike() {
@@ -248,8 +362,9 @@ fn the_last_keyslot_goes_alike() {
         ("luksKillSlot -d @k1 @ 0", ""),
         ("luksErase @", ""),
     ];
-    common::for_each(&cases, |case, findings| {
-        let volume = Volume::new();
+    let cases = cases.map(|case| [(Volume::new as fn() -> Volume, case), (Volume::luks1, case)]);
+    common::for_each(cases.as_flattened(), |(make, case), findings| {
+        let volume = make();
         must(in_folder(
             "luksKillSlot -q @ 1",
             &volume.scratch,

@@ -53,6 +53,7 @@ const VERBS: &[&str] = &[
     "repair",
     "config",
     "token",
+    "convert",
 ];
 
 struct Row {

@@ -7,6 +7,7 @@
 //! | [`raw_vectors`] | sectors written through dm-crypt with no header, from the same folder |
 //! | [`cryptsetup`] | the installed cryptsetup, run on plain files |
 //! | [`luks2`] | a second, deliberately naive reading of the LUKS2 header, to inspect and to damage it |
+//! | [`luks1`] | the same of the LUKS1 header |
 //! | [`payload`] | reproducible plaintext and its hashes |
 //! | [`process`] | running a program and keeping all that it leaves behind |
 //! | [`scratch`] | temporary files, sparse where they are zero |
@@ -18,6 +19,7 @@
 
 pub mod cryptsetup;
 pub mod ground_truth;
+pub mod luks1;
 pub mod luks2;
 pub mod payload;
 pub mod peers;

@@ -60,7 +60,7 @@ pub(crate) struct CommonArgs {
 pub(crate) enum VolumeType {
     /// any LUKS version
     Luks,
-    /// LUKS version 1: recognised by isLuks, not opened yet
+    /// LUKS version 1
     Luks1,
     /// LUKS version 2
     Luks2,

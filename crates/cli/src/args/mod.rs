@@ -4,6 +4,7 @@ mod activation;
 mod backup;
 mod check;
 mod common;
+mod convert;
 mod format;
 mod header;
 mod keys;
@@ -18,6 +19,7 @@ pub(crate) use activation::ActivationArgs;
 pub(crate) use backup::{LuksHeaderBackupArgs, LuksHeaderRestoreArgs};
 pub(crate) use check::{CheckArgs, PolicyArgs};
 pub(crate) use common::{CommonArgs, KernelArgs, KeyFileArgs, ProgressArgs, VolumeType};
+pub(crate) use convert::ConvertArgs;
 pub(crate) use format::FormatArgs;
 pub(crate) use header::{ConfigArgs, PriorityName, RepairArgs};
 pub(crate) use keys::{
@@ -137,6 +139,8 @@ pub(crate) enum Verb {
     Config(ConfigArgs),
     /// Add, remove and show a header's tokens
     Token(TokenArgs),
+    /// Make a LUKS1 header of a LUKS2 one, or the reverse
+    Convert(ConvertArgs),
     /// Try a volume's passphrase
     #[command(alias = "luksOpen")]
     Open(OpenArgs),

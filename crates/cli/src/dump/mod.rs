@@ -1,19 +1,37 @@
 //! A header as text and as JSON.
 
+mod luks1;
 mod machine;
 mod pretty;
 mod text;
 mod volume_key;
 
-pub(crate) use machine::header_json;
 pub(crate) use pretty::metadata_json;
-pub(crate) use text::header_text;
 pub(crate) use volume_key::{unbound_key_text, volume_key_text};
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::path::Path;
 
+use lucarne::HeaderRef;
 use lucarne::luks2::{Metadata, Priority};
+use serde_json::Value;
+
+/// The whole header in cryptsetup's words; LUKS1's begins with the device's name.
+pub(crate) fn header_text(device: &Path, header: HeaderRef<'_>) -> String {
+    match header {
+        HeaderRef::Luks1(header) => luks1::header_text(device, header),
+        HeaderRef::Luks2(header) => text::header_text(header),
+    }
+}
+
+/// The header as a JSON value.
+pub(crate) fn header_json(header: HeaderRef<'_>) -> Value {
+    match header {
+        HeaderRef::Luks1(header) => luks1::header_json(header),
+        HeaderRef::Luks2(header) => machine::header_json(header),
+    }
+}
 
 /// Sixteen bytes a line, each followed by a space, as cryptsetup shows salts and keys.
 fn hex_lines(bytes: &[u8], next_line: &str) -> String {

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use lucarne::{SecretBytes, luks2::Header};
+use lucarne::{HeaderRef, SecretBytes};
 
 use super::printable;
 
@@ -13,13 +13,12 @@ const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 /// What is shown before a volume key, or instead of it once it is in a file.
 pub(crate) fn volume_key_text(
     device: &Path,
-    header: &Header,
-    cipher: &str,
-    data_offset: u64,
+    header: HeaderRef<'_>,
     key: &SecretBytes,
     file: Option<&Path>,
 ) -> SecretBytes {
-    let (name, mode) = cipher.split_once('-').unwrap_or((cipher, ""));
+    let (cipher, data_offset) = header.data_cipher();
+    let (name, mode) = cipher.split_once('-').unwrap_or((&cipher, ""));
     let text = format!(
         "LUKS header information for {}\n\
          Cipher name:   \t{}\n\
@@ -40,7 +39,7 @@ pub(crate) fn volume_key_text(
 /// The same for the key of a keyslot that belongs to no segment.
 pub(crate) fn unbound_key_text(
     device: &Path,
-    header: &Header,
+    uuid: &str,
     keyslot: u32,
     key: &SecretBytes,
     file: Option<&Path>,
@@ -51,7 +50,7 @@ pub(crate) fn unbound_key_text(
          Keyslot: \t{keyslot}\n\
          Key bits:\t{}\n",
         device.display(),
-        printable(header.uuid()),
+        printable(uuid),
         key.len() * 8,
     );
     with_key(text, "Unbound Key:\t", key, file)

@@ -1,16 +1,16 @@
 //! `check IMAGE`
 
 use lucarne::policy::{self, Judgement, Policy};
-use lucarne::{Access, luks2::Header};
+use lucarne::{Access, HeaderRef};
 use serde_json::json;
 
 use crate::{
-    args::{CheckArgs, LimitArgs},
+    args::{CheckArgs, LimitArgs, VolumeType},
     device::Opened,
     exit::{Failure, shown},
     policy::{Judging, data_device},
     report,
-    unlock::read_selected,
+    unlock::read_header,
 };
 
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<()> {
@@ -21,12 +21,13 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     };
     let opened = Opened::open(image, args.header.as_deref(), Access::ReadOnly)?;
     let path = args.header.as_ref().unwrap_or(image);
-    let selected = read_selected(path, opened.header(), &LimitArgs::default())?;
+    let limits = LimitArgs::default();
+    let header = read_header(path, opened.header(), VolumeType::Luks, &limits)?;
     let device = data_device(&opened.data, opened.detached_header.is_some())?;
-    let judgement = policy.judge_pinned(&selected, device, &pins);
+    let judgement = policy.judge_pinned(&header, device, &pins);
     let text = match args.json {
-        true => json_text(&selected.header, &judgement),
-        false => table(&selected.header, &judgement),
+        true => json_text(header.as_ref(), &judgement),
+        false => table(header.as_ref(), &judgement),
     };
     report::print(text.as_bytes())?;
     match judgement.violations() {
@@ -53,17 +54,22 @@ struct Identity {
 }
 
 impl Identity {
-    fn of(header: &Header) -> Self {
+    fn of(header: HeaderRef<'_>) -> Self {
         let hex = |hash: [u8; 32]| hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        // Nothing of LUKS1 can be pinned.
+        let luks2 = match header {
+            HeaderRef::Luks1(_) => None,
+            HeaderRef::Luks2(header) => Some(header),
+        };
         Self {
             uuid: header.uuid().to_owned(),
-            volume_key_digest: policy::volume_key_digest(header),
-            header_hash: policy::header_hash(header).ok().map(hex),
+            volume_key_digest: luks2.and_then(policy::volume_key_digest),
+            header_hash: luks2.and_then(|header| policy::header_hash(header).ok().map(hex)),
         }
     }
 }
 
-fn json_text(header: &Header, judgement: &Judgement) -> String {
+fn json_text(header: HeaderRef<'_>, judgement: &Judgement) -> String {
     let identity = Identity::of(header);
     let findings = judgement.findings().iter().map(|finding| {
         json!({
@@ -89,7 +95,7 @@ fn json_text(header: &Header, judgement: &Judgement) -> String {
 }
 
 /// One line for each finding, in columns, then what the header would have to be pinned to.
-fn table(header: &Header, judgement: &Judgement) -> String {
+fn table(header: HeaderRef<'_>, judgement: &Judgement) -> String {
     let rows: Vec<[&str; 5]> = judgement
         .findings()
         .iter()

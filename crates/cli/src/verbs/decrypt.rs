@@ -30,7 +30,7 @@ pub(crate) fn run(args: &DecryptArgs, common: &CommonArgs, report: &Report) -> a
             Some(confirm::replacement(common.batch_mode, &args.output)?)
         }
     };
-    let unlocking = Unlocking::new(&args.input, &args.opening, StdinRole::Free);
+    let unlocking = Unlocking::new(&args.input, &args.opening, StdinRole::Free, common);
     let volume = unlocking.volume(&opened, report)?;
 
     // To standard output nothing is left behind, and a reader that stalls must not keep a signal

@@ -6,16 +6,16 @@ use std::{
 };
 
 use anyhow::Context;
-use lucarne::{Access, FileStorage, HeaderEditor, Unlocked, luks2::Header};
+use lucarne::{Access, AnyEditor, FileStorage, HeaderEditor, LuksVersion, Unlocked};
 
 use crate::{
-    args::{CommonArgs, UnlockArgs},
+    args::{CommonArgs, UnlockArgs, VolumeType},
     device,
     exit::shown,
     header,
     passphrase::StdinRole,
     report::{Report, complain},
-    unlock::{Unlocking, say_unlocked},
+    unlock::{Unlocking, expect_version, say_unlocked},
 };
 
 /// The last keyslot's removal, in cryptsetup's words.
@@ -27,6 +27,7 @@ pub(super) struct HeaderDevice {
     path: PathBuf,
     storage: FileStorage,
     patience: Option<Duration>,
+    volume_type: VolumeType,
 }
 
 impl HeaderDevice {
@@ -44,13 +45,31 @@ impl HeaderDevice {
             path: path.to_owned(),
             storage: device::open(path, Access::ReadWrite)?,
             patience: header::patience(common),
+            volume_type: common.volume_type,
         })
     }
 
-    /// Reads the header.
+    /// Reads the header, of either version.
+    pub(super) fn any_editor(&self) -> anyhow::Result<AnyEditor<'_>> {
+        let editor = AnyEditor::open(&self.storage).with_context(|| shown(&self.path))?;
+        expect_version(&self.path, editor.version(), self.volume_type)?;
+        Ok(editor.with_patience(self.patience))
+    }
+
+    /// Reads the header, for what LUKS2 alone has.
     pub(super) fn editor(&self) -> anyhow::Result<HeaderEditor<'_>> {
         let editor = HeaderEditor::open(&self.storage).with_context(|| shown(&self.path))?;
+        expect_version(&self.path, LuksVersion::Luks2, self.volume_type)?;
         Ok(editor.with_patience(self.patience))
+    }
+
+    pub(super) fn storage(&self) -> &FileStorage {
+        &self.storage
+    }
+
+    /// How long another process is waited for; `None` where no lock is wanted.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.patience
     }
 
     pub(super) fn shown(&self) -> String {
@@ -73,6 +92,8 @@ pub(super) fn unlocking<'a>(device: &'a Path, args: &'a UnlockArgs, prompt: &str
     Unlocking {
         device,
         args,
+        // The editor has read the header, and seen to its version.
+        volume_type: VolumeType::Luks,
         volume_key_file: None,
         stdin: StdinRole::Free,
         prompt: Some(prompt.to_owned()),
@@ -83,7 +104,7 @@ pub(super) fn unlocking<'a>(device: &'a Path, args: &'a UnlockArgs, prompt: &str
 
 /// Finds a key, and says which keyslot gave it.
 pub(super) fn unlock(
-    editor: &HeaderEditor<'_>,
+    editor: &AnyEditor<'_>,
     unlocking: &Unlocking<'_>,
     options: &lucarne::UnlockOptions,
     report: &Report,
@@ -92,13 +113,4 @@ pub(super) fn unlock(
         unlocking.with_secret(editor.header(), |secret| editor.unlock(secret, options))?;
     say_unlocked(unlocked.keyslot, report);
     Ok(unlocked)
-}
-
-/// Whether the keyslot is the only one that opens the data.
-pub(super) fn is_last(header: &Header, keyslot: u32) -> bool {
-    let digests = header.metadata().digest_links();
-    let mut bound = digests
-        .filter(|digest| !digest.segments.is_empty())
-        .flat_map(|digest| digest.keyslots);
-    bound.next() == Some(&keyslot) && bound.next().is_none()
 }

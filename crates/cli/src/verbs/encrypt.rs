@@ -30,7 +30,7 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
         return Err(no_holes().into());
     }
     let options = EncryptOptions {
-        format: format_options::translate(&args.format)?,
+        format: format_options::translate(&args.format, common)?,
         sparse: args.sparse,
         omit_length: args.no_length,
         parallelism: Parallelism {

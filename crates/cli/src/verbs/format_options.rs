@@ -3,20 +3,27 @@
 use std::{fmt::Display, str::FromStr, time::Duration};
 
 use anyhow::Context;
-use lucarne::{CipherSpec, FormatOptions, KdfRequest, KeyslotOptions, SectorSize};
+use lucarne::{
+    CipherSpec, FormatOptions, HeaderRef, KdfKind, KdfRequest, KeyslotOptions, LuksVersion,
+    SectorSize,
+};
 
 use crate::{
-    args::{FormatArgs, PbkdfArgs},
+    args::{CommonArgs, FormatArgs, PbkdfArgs, VolumeType},
     exit::Failure,
     keyfile,
+    report::complain,
 };
 
 /// Bytes of a volume key that nobody chose, as in cryptsetup; XTS has two keys.
 const KEY_LEN: usize = 32;
 
 /// The library's options; what was not given is its default.
-pub(super) fn translate(args: &FormatArgs) -> anyhow::Result<FormatOptions> {
+pub(super) fn translate(args: &FormatArgs, common: &CommonArgs) -> anyhow::Result<FormatOptions> {
     let mut options = FormatOptions::default();
+    if common.volume_type == VolumeType::Luks1 {
+        options.version = LuksVersion::Luks1;
+    }
     if let Some(cipher) = &args.cipher {
         options.cipher = parse("--cipher", cipher)?;
         options.key_len = match options.cipher.chain_mode() {
@@ -48,6 +55,15 @@ pub(super) fn translate(args: &FormatArgs) -> anyhow::Result<FormatOptions> {
     options.subsystem = args.subsystem.clone().unwrap_or_default();
     // As in cryptsetup, 0 stands for the default.
     let chosen = |size: Option<u64>| size.filter(|&size| size != 0);
+    if options.version == LuksVersion::Luks1
+        && (args.luks2_metadata_size.is_some() || args.luks2_keyslots_size.is_some())
+    {
+        // Even 0, as in cryptsetup.
+        return Err(Failure::parameters(
+            "--luks2-metadata-size and --luks2-keyslots-size are for --type luks2",
+        )
+        .into());
+    }
     options.metadata_size = chosen(args.luks2_metadata_size);
     options.keyslots_size = chosen(args.luks2_keyslots_size);
     options.data_offset = args.offset;
@@ -57,17 +73,31 @@ pub(super) fn translate(args: &FormatArgs) -> anyhow::Result<FormatOptions> {
         options.keyslot_cipher = Some(cipher);
         options.keyslot_key_len = Some(key_len);
     }
-    options.kdf = kdf(&args.pbkdf)?;
+    options.kdf = kdf(&args.pbkdf, options.version)?;
     // Before a passphrase is asked for, which would be for nothing.
     options.check(args.header.is_some())?;
     Ok(options)
 }
 
 /// The library's options of a new keyslot in a header that exists.
-pub(super) fn keyslot(args: &PbkdfArgs, keyslot: Option<u32>) -> anyhow::Result<KeyslotOptions> {
+pub(super) fn keyslot<'h>(
+    args: &PbkdfArgs,
+    keyslot: Option<u32>,
+    header: impl Into<HeaderRef<'h>>,
+) -> anyhow::Result<KeyslotOptions> {
+    let header = header.into();
+    if let (HeaderRef::Luks1(header), Some(hash)) = (header, &args.hash)
+        && !hash.eq_ignore_ascii_case(header.hash())
+    {
+        // It is taken as in cryptsetup, but not without a word.
+        complain(&format!(
+            "--hash {hash}: a LUKS1 volume has one hash for all, {}, and the keyslot has it too",
+            header.hash()
+        ));
+    }
     let mut options = KeyslotOptions {
         keyslot,
-        kdf: kdf(args)?,
+        kdf: kdf(args, header.version())?,
         area_cipher: area_cipher(args)?,
         ..KeyslotOptions::default()
     };
@@ -87,9 +117,12 @@ fn area_cipher(args: &PbkdfArgs) -> anyhow::Result<Option<(CipherSpec, usize)>> 
     }
 }
 
-fn kdf(args: &PbkdfArgs) -> anyhow::Result<KdfRequest> {
+fn kdf(args: &PbkdfArgs, version: LuksVersion) -> anyhow::Result<KdfRequest> {
     let chosen = |number: Option<u32>| number.filter(|&number| number != 0);
     let mut kdf = KdfRequest::default();
+    if version == LuksVersion::Luks1 {
+        kdf.kind = KdfKind::Pbkdf2;
+    }
     if let Some(kind) = &args.pbkdf {
         kdf.kind = parse("--pbkdf", kind)?;
     }

@@ -4,10 +4,11 @@ use anyhow::Context;
 use lucarne::{Access, Error};
 
 use crate::{
-    args::{CommonArgs, IsLuksArgs, VolumeType},
+    args::{CommonArgs, IsLuksArgs},
     device,
     exit::{Failure, shown},
     report::Report,
+    unlock::expect_version,
 };
 
 pub(crate) fn run(args: &IsLuksArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
@@ -21,19 +22,16 @@ pub(crate) fn run(args: &IsLuksArgs, common: &CommonArgs, report: &Report) -> an
     }
     let path = args.header.as_deref().unwrap_or(&args.device);
     let storage = device::open(path, Access::ReadOnly)?;
-    let found = match lucarne::read_header(&storage) {
-        Ok(_) => VolumeType::Luks2,
-        Err(Error::Luks1) => VolumeType::Luks1,
+    let found = match lucarne::read_any_header(&storage) {
+        Ok(header) => header.version(),
         // The exit code is the answer; what is wrong is said only if asked.
         Err(Error::NotLuks | Error::Corrupt(_) | Error::Unsupported(_)) if !report.is_verbose() => {
             return Err(Failure::Silent.into());
         }
         Err(error) => return Err(error).with_context(|| shown(path)),
     };
-    match common.volume_type {
-        VolumeType::Luks => Ok(()),
-        wanted if wanted == found => Ok(()),
-        _ if !report.is_verbose() => Err(Failure::Silent.into()),
-        _ => Err(Failure::Parameters(format!("{}: another LUKS version", shown(path))).into()),
+    match expect_version(path, found, common.volume_type) {
+        Err(_) if !report.is_verbose() => Err(Failure::Silent.into()),
+        answer => answer,
     }
 }

@@ -1,7 +1,7 @@
 //! `luksAddKey DEVICE [KEYFILE]`
 
 use anyhow::Context;
-use lucarne::{HeaderEditor, SecretBytes, UnlockOptions, Unlocked};
+use lucarne::{AnyEditor, SecretBytes, UnlockOptions, Unlocked};
 
 use super::{editing, editing::HeaderDevice, format_options};
 use crate::{
@@ -19,12 +19,12 @@ pub(crate) fn run(
 ) -> anyhow::Result<()> {
     args.rest.complain();
     let slots = Slots::of(args);
-    let options = format_options::keyslot(&args.pbkdf, slots.new)?;
     let device = HeaderDevice::open(&args.device, args.unlock.header.as_deref(), common)?;
-    let mut editor = device.editor()?;
+    let mut editor = device.any_editor()?;
+    let options = format_options::keyslot(&args.pbkdf, slots.new, editor.header())?;
     // Before a passphrase is asked for, which would be for nothing.
     if let Some(slot) = slots.new
-        && editor.header().metadata().keyslots().contains_key(&slot)
+        && editor.header().has_keyslot(slot)
     {
         return Err(Failure::Parameters(format!(
             "{}: keyslot {slot} is in use already; choose another or kill it first",
@@ -35,6 +35,7 @@ pub(crate) fn run(
 
     let keyslot = match args.unbound {
         true => {
+            let editor = editor.luks2().with_context(|| device.shown())?;
             let key = key_of_its_own(args)?;
             let passphrase = new_passphrase(args, common)?;
             editor.add_unbound_keyslot(&key, &passphrase, &options)
@@ -82,7 +83,7 @@ impl Slots {
 fn existing_key(
     args: &LuksAddKeyArgs,
     keyslot: Option<u32>,
-    editor: &HeaderEditor<'_>,
+    editor: &AnyEditor<'_>,
     report: &Report,
 ) -> anyhow::Result<Unlocked> {
     let mut unlocking = editing::unlocking(

@@ -1,13 +1,13 @@
 //! `luksChangeKey DEVICE [KEYFILE]`
 
 use anyhow::Context;
-use lucarne::UnlockOptions;
+use lucarne::{AnyEditor, UnlockOptions};
 
 use super::{editing, editing::HeaderDevice, format_options};
 use crate::{
     args::{CommonArgs, LuksChangeKeyArgs},
     passphrase::{Source, StdinRole},
-    report::Report,
+    report::{Report, complain},
 };
 
 pub(crate) fn run(
@@ -16,9 +16,9 @@ pub(crate) fn run(
     report: &Report,
 ) -> anyhow::Result<()> {
     args.rest.complain();
-    let options = format_options::keyslot(&args.pbkdf, None)?;
     let device = HeaderDevice::open(&args.device, args.unlock.header.as_deref(), common)?;
-    let mut editor = device.editor()?;
+    let mut editor = device.any_editor()?;
+    let options = format_options::keyslot(&args.pbkdf, args.unlock.key_slot, editor.header())?;
     let unlocking = editing::unlocking(
         &args.device,
         &args.unlock,
@@ -35,6 +35,14 @@ pub(crate) fn run(
     let passphrase = Source::new(&new_key, &args.device, StdinRole::Free)
         .with_prompt("Enter new passphrase: ")
         .new_one(common.batch_mode)?;
+    if let AnyEditor::Luks1(editor) = &editor
+        && !editor.can_change_safely()
+    {
+        complain(&format!(
+            "{}: all keyslots are in use, so this one is changed where it is: if power fails now, its key is lost",
+            device.shown()
+        ));
+    }
     let keyslot = editor
         .change_keyslot(&key, &passphrase, &options)
         .with_context(|| device.shown())?;

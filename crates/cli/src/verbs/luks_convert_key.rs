@@ -16,9 +16,9 @@ pub(crate) fn run(
     report: &Report,
 ) -> anyhow::Result<()> {
     args.rest.complain();
-    let options = format_options::keyslot(&args.pbkdf, None)?;
     let device = HeaderDevice::open(&args.device, args.unlock.header.as_deref(), common)?;
     let mut editor = device.editor()?;
+    let options = format_options::keyslot(&args.pbkdf, None, editor.header())?;
     let unlocking = editing::unlocking(
         &args.device,
         &args.unlock,

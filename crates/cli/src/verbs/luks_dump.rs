@@ -2,29 +2,28 @@
 
 use std::path::Path;
 
-use lucarne::{
-    Access, SecretBytes,
-    luks2::{Header, Segment},
-};
+use anyhow::Context;
+use lucarne::{Access, AnyHeader, Error, HeaderRef, SecretBytes, luks2::Header};
 
 use crate::{
     args::{CommonArgs, LuksDumpArgs},
     confirm, device, dump,
-    exit::Failure,
+    exit::{Failure, shown},
     keyfile,
     passphrase::StdinRole,
     report::{self, Report},
-    unlock::{Unlocking, read_selected},
+    unlock::{Unlocking, read_header},
 };
 
 pub(crate) fn run(args: &LuksDumpArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
     args.rest.complain();
     let path = args.unlock.header.as_deref().unwrap_or(&args.device);
     let storage = device::open(path, Access::ReadOnly)?;
-    let header = read_selected(path, &storage, &args.unlock.limits)?.header;
+    let header = read_header(path, &storage, common.volume_type, &args.unlock.limits)?;
     let unlocking = Unlocking {
         device: &args.device,
         args: &args.unlock,
+        volume_type: common.volume_type,
         volume_key_file: None,
         token: None,
         stdin: StdinRole::Free,
@@ -40,9 +39,9 @@ pub(crate) fn run(args: &LuksDumpArgs, common: &CommonArgs, report: &Report) -> 
         )?;
         // As in cryptsetup, --key-slot chooses nothing here: an unbound keyslot has no volume key.
         let unlocked = unlocking.key(&header, &storage, None, false, report)?;
-        print_volume_key(args, path, &header, &unlocked.volume_key)
+        print_volume_key(args, path, header.as_ref(), &unlocked.volume_key)
     } else if let (true, Some(keyslot)) = (args.unbound, args.unlock.key_slot) {
-        if is_bound(&header, keyslot) {
+        if is_bound(header.as_ref(), keyslot) {
             return Err(Failure::Parameters(format!(
                 "--unbound: keyslot {keyslot} does not hold an unbound key"
             ))
@@ -55,16 +54,23 @@ pub(crate) fn run(args: &LuksDumpArgs, common: &CommonArgs, report: &Report) -> 
         )?;
         let unlocked = unlocking.key(&header, &storage, Some(keyslot), true, report)?;
         let file = stored(args, &unlocked.volume_key)?;
-        let text = dump::unbound_key_text(path, &header, keyslot, &unlocked.volume_key, file);
+        let text = dump::unbound_key_text(
+            path,
+            header.as_ref().uuid(),
+            keyslot,
+            &unlocked.volume_key,
+            file,
+        );
         Ok(report::print(&text)?)
     } else if args.json {
-        let text = format!("{:#}\n", dump::header_json(&header));
+        let text = format!("{:#}\n", dump::header_json(header.as_ref()));
         Ok(report::print(text.as_bytes())?)
     } else if args.dump_json_metadata {
-        let text = dump::metadata_json(header.metadata().json());
+        let text = dump::metadata_json(luks2(path, &header)?.metadata().json());
         Ok(report::print(text.as_bytes())?)
     } else {
-        Ok(report::print(dump::header_text(&header).as_bytes())?)
+        let text = dump::header_text(path, header.as_ref());
+        Ok(report::print(text.as_bytes())?)
     }
 }
 
@@ -74,7 +80,18 @@ fn confirm_secret(batch_mode: bool, warning: &str) -> anyhow::Result<()> {
         .map_err(|error| Failure::Permission(error.to_string()).into())
 }
 
-fn is_bound(header: &Header, keyslot: u32) -> bool {
+/// The header, for what LUKS2 alone has.
+fn luks2<'h>(path: &Path, header: &'h AnyHeader) -> anyhow::Result<&'h Header> {
+    match header {
+        AnyHeader::Luks2(selected) => Ok(&selected.header),
+        AnyHeader::Luks1(_) => Err(Error::Luks1).with_context(|| shown(path)),
+    }
+}
+
+fn is_bound(header: HeaderRef<'_>, keyslot: u32) -> bool {
+    let HeaderRef::Luks2(header) = header else {
+        return true;
+    };
     let mut digests = header.metadata().digest_links();
     digests
         .find(|digest| digest.keyslots.contains(&keyslot))
@@ -84,20 +101,11 @@ fn is_bound(header: &Header, keyslot: u32) -> bool {
 fn print_volume_key(
     args: &LuksDumpArgs,
     path: &Path,
-    header: &Header,
+    header: HeaderRef<'_>,
     key: &SecretBytes,
 ) -> anyhow::Result<()> {
-    let metadata = header.metadata();
-    let cipher = metadata
-        .segments()
-        .values()
-        .find_map(|segment| match segment {
-            Segment::Crypt(crypt) => Some(crypt.encryption.as_str()),
-            _ => None,
-        });
     let file = stored(args, key)?;
-    let cipher = cipher.unwrap_or_default();
-    let text = dump::volume_key_text(path, header, cipher, metadata.data_offset(), key, file);
+    let text = dump::volume_key_text(path, header, key, file);
     Ok(report::print(&text)?)
 }
 

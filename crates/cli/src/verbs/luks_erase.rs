@@ -16,7 +16,7 @@ pub(crate) fn run(
 ) -> anyhow::Result<()> {
     args.rest.complain();
     let device = HeaderDevice::open(&args.device, args.header.as_deref(), common)?;
-    let mut editor = device.editor()?;
+    let mut editor = device.any_editor()?;
     confirm::confirm(
         common.batch_mode,
         &format!(

@@ -19,7 +19,7 @@ pub(crate) fn run(
     report: &Report,
 ) -> anyhow::Result<()> {
     args.rest.complain();
-    let options = format_options::translate(&args.format)?;
+    let options = format_options::translate(&args.format, common)?;
     let key = with_positional_key_file(args);
     let header = args.format.header.as_deref();
     let overwritten = header.unwrap_or(&args.device);

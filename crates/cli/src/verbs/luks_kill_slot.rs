@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, stdin};
 
 use anyhow::Context;
-use lucarne::{HeaderEditor, UnlockOptions};
+use lucarne::{AnyEditor, UnlockOptions};
 
 use super::{
     editing,
@@ -24,13 +24,8 @@ pub(crate) fn run(
 ) -> anyhow::Result<()> {
     args.rest.complain();
     let device = HeaderDevice::open(&args.device, args.unlock.header.as_deref(), common)?;
-    let mut editor = device.editor()?;
-    if !editor
-        .header()
-        .metadata()
-        .keyslots()
-        .contains_key(&args.slot)
-    {
+    let mut editor = device.any_editor()?;
+    if !editor.header().has_keyslot(args.slot) {
         return Err(Failure::Parameters(format!(
             "{}: keyslot {} is not in use",
             device.shown(),
@@ -39,7 +34,7 @@ pub(crate) fn run(
         .into());
     }
     report.say(&format!("Keyslot {} is selected for deletion.", args.slot));
-    let is_last = editing::is_last(editor.header(), args.slot);
+    let is_last = editor.header().is_last_keyslot(args.slot);
     if is_last {
         confirm::confirm(common.batch_mode, LAST_KEYSLOT)?;
     }
@@ -70,7 +65,7 @@ pub(crate) fn run(
 fn verify(
     args: &LuksKillSlotArgs,
     is_last: bool,
-    editor: &HeaderEditor<'_>,
+    editor: &AnyEditor<'_>,
     report: &Report,
 ) -> anyhow::Result<()> {
     let unlocking = editing::unlocking(

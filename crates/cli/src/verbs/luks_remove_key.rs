@@ -22,7 +22,7 @@ pub(crate) fn run(
     args.rest.complain();
     let unlock = with_positional_key_file(args);
     let device = HeaderDevice::open(&args.device, unlock.header.as_deref(), common)?;
-    let mut editor = device.editor()?;
+    let mut editor = device.any_editor()?;
     let unlocking = editing::unlocking(&args.device, &unlock, "Enter passphrase to be deleted: ");
     let which = UnlockOptions {
         keyslot: unlock.key_slot,
@@ -35,7 +35,7 @@ pub(crate) fn run(
         return Err(Failure::parameters("a volume key is in no keyslot").into());
     };
     report.say(&format!("Keyslot {keyslot} is selected for deletion."));
-    if editing::is_last(editor.header(), keyslot) {
+    if editor.header().is_last_keyslot(keyslot) {
         confirm::confirm(common.batch_mode, LAST_KEYSLOT)?;
     }
     editor

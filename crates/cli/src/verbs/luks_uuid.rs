@@ -4,7 +4,7 @@ use anyhow::Context;
 use lucarne::Access;
 
 use crate::{
-    args::{CommonArgs, LuksUuidArgs},
+    args::{CommonArgs, LimitArgs, LuksUuidArgs},
     confirm, device,
     exit::{Failure, shown},
     header, report,
@@ -15,8 +15,9 @@ pub(crate) fn run(args: &LuksUuidArgs, common: &CommonArgs) -> anyhow::Result<()
     args.rest.complain();
     let path = args.header.as_deref().unwrap_or(&args.device);
     let Some(uuid) = &args.uuid else {
-        let header = read_header(path, &device::open(path, Access::ReadOnly)?)?;
-        report::print(format!("{}\n", header.uuid()).as_bytes())?;
+        let storage = device::open(path, Access::ReadOnly)?;
+        let header = read_header(path, &storage, common.volume_type, &LimitArgs::default())?;
+        report::print(format!("{}\n", header.as_ref().uuid()).as_bytes())?;
         return Ok(());
     };
     // Other spellings of one (without hyphens, in braces) are none to cryptsetup.

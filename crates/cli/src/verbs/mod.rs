@@ -3,6 +3,7 @@
 mod benchmark;
 mod check;
 mod config;
+mod convert;
 mod decrypt;
 mod editing;
 mod encrypt;
@@ -31,31 +32,21 @@ use std::path::Path;
 use lucarne::Error;
 
 use crate::{
-    args::{CommonArgs, KernelArgs, Verb, VolumeType},
+    args::{CommonArgs, KernelArgs, Verb},
     exit::{Failure, shown},
     report::Report,
 };
 
 /// Does what the command line asks for.
 pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
-    match verb {
-        Verb::IsLuks(_) | Verb::Completions(_) | Verb::Man(_) => {}
-        _ if common.volume_type == VolumeType::Luks1 => {
-            return Err(Failure::Parameters(
-                "--type luks1: not done yet; only isLuks knows it".into(),
-            )
-            .into());
-        }
-        _ => {}
-    }
     if let Some(kernel) = kernel_args(verb) {
         kernel.apply().map_err(Failure::parameters)?;
     }
     match verb {
         Verb::Encrypt(args) => encrypt::run(args, common, report),
         Verb::Decrypt(args) => decrypt::run(args, common, report),
-        Verb::Read(args) => read::run(args, report),
-        Verb::Write(args) => write::run(args, report),
+        Verb::Read(args) => read::run(args, common, report),
+        Verb::Write(args) => write::run(args, common, report),
         Verb::Check(args) => check::run(args),
         Verb::LuksFormat(args) => luks_format::run(args, common, report),
         Verb::LuksDump(args) => luks_dump::run(args, common, report),
@@ -72,7 +63,8 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::Repair(args) => repair::run(args, common, report),
         Verb::Config(args) => config::run(args, common),
         Verb::Token(args) => token::run(args, common, report),
-        Verb::Open(args) => open::run(args, report),
+        Verb::Convert(args) => convert::run(args, common),
+        Verb::Open(args) => open::run(args, common, report),
         Verb::Benchmark(args) => benchmark::run(args),
         Verb::Completions(args) => generate::completions(args),
         Verb::Man(args) => generate::manual(args),

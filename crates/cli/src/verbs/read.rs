@@ -6,7 +6,7 @@ use anyhow::Context;
 use lucarne::Access;
 
 use crate::{
-    args::ReadArgs,
+    args::{CommonArgs, ReadArgs},
     device::Opened,
     exit::{Failure, shown},
     passphrase::StdinRole,
@@ -16,13 +16,13 @@ use crate::{
 
 const PIECE_LEN: usize = 1 << 20;
 
-pub(crate) fn run(args: &ReadArgs, report: &Report) -> anyhow::Result<()> {
+pub(crate) fn run(args: &ReadArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
     let opened = Opened::open(
         &args.image,
         args.opening.unlock.header.as_deref(),
         Access::ReadOnly,
     )?;
-    let unlocking = Unlocking::new(&args.image, &args.opening, StdinRole::Free);
+    let unlocking = Unlocking::new(&args.image, &args.opening, StdinRole::Free, common);
     let volume = unlocking.volume(&opened, report)?;
     let end = match args.length {
         None => volume.len(),

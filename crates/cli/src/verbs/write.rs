@@ -6,7 +6,7 @@ use anyhow::Context;
 use lucarne::Access;
 
 use crate::{
-    args::WriteArgs,
+    args::{CommonArgs, WriteArgs},
     device::Opened,
     exit::{Failure, shown},
     passphrase::StdinRole,
@@ -18,13 +18,13 @@ use crate::{
 
 const PIECE_LEN: usize = 1 << 20;
 
-pub(crate) fn run(args: &WriteArgs, report: &Report) -> anyhow::Result<()> {
+pub(crate) fn run(args: &WriteArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
     let opened = Opened::open(
         &args.image,
         args.opening.unlock.header.as_deref(),
         Access::ReadWrite,
     )?;
-    let unlocking = Unlocking::new(&args.image, &args.opening, StdinRole::Data);
+    let unlocking = Unlocking::new(&args.image, &args.opening, StdinRole::Data, common);
     let volume = unlocking.volume(&opened, report)?;
     let too_long = |end: u64| {
         Failure::Parameters(format!(

@@ -19,7 +19,7 @@ pub(crate) fn in_folder(words: &str, scratch: &Scratch, image: &Path) -> Vec<OsS
         .collect()
 }
 
-/// The header's JSON without what is random.
+/// The header without what is random: LUKS2's JSON, LUKS1's bytes.
 pub(crate) fn shape(image: &Path) -> Value {
     fn strip(value: &mut Value) {
         match value {
@@ -35,7 +35,26 @@ pub(crate) fn shape(image: &Path) -> Value {
             _ => {}
         }
     }
-    let mut json = luks2::json(&std::fs::read(image).unwrap(), 0);
+    let bytes = std::fs::read(image).unwrap();
+    if bytes.starts_with(b"LUKS\xba\xbe\x00\x01") {
+        return luks1_shape(&bytes);
+    }
+    let mut json = luks2::json(&bytes, 0);
     strip(&mut json);
     json
+}
+
+/// What stands before the keyslots, and each keyslot (48 bytes from byte 208 on) without its salt, unless it
+/// is zeros.
+fn luks1_shape(image: &[u8]) -> Value {
+    let keyslots = image[208..592].chunks(48).map(|keyslot| {
+        let salt = &keyslot[8..40];
+        let salt = if salt.iter().all(|&byte| byte == 0) {
+            "none"
+        } else {
+            "random"
+        };
+        serde_json::json!([keyslot[..8], salt, keyslot[40..]])
+    });
+    serde_json::json!([image[..208], keyslots.collect::<Vec<_>>()])
 }
