@@ -5,6 +5,7 @@ pub(crate) mod commit;
 mod config;
 mod keyslot;
 pub(crate) mod luks1;
+mod relocate;
 mod token;
 
 use std::ops::Range;
