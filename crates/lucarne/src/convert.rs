@@ -31,6 +31,10 @@
 //! | zeros over the secondary copy's magic; flush | LUKS1 |
 //! | zeros and noise over what is left of LUKS2's copies; flush | LUKS1 |
 //!
+//! Before that and after it areas move, one at a time by the editors' protocols, to where cryptsetup would have put
+//! them: it takes a volume back only with its own places. Where that needs more room than there is they stay
+//! where they are, and both read them there.
+//!
 //! The first sector decides, and a disk writes it whole or not at all. At every moment all keys open the
 //! volume. Where a key must move and no keyslot is free for its copy the conversion is refused.
 

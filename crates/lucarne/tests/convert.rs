@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use lucarne::{
     AnyEditor, AnyHeader, Error, FormatOptions, HeaderEditor, KdfKind, KdfRequest, KeyslotOptions,
-    LuksVersion, MemoryStorage, Secret, SectorSize, Storage, UnlockOptions, Volume, convert,
+    LuksVersion, MemoryStorage, Secret, SectorSize, Storage, UnlockOptions, Volume, convert, luks1,
     luks2::Priority, read_any_header, unlock,
 };
 use lucarne_storage::fault::RecordingStorage;
@@ -21,7 +24,7 @@ fn cheap() -> KdfRequest {
     }
 }
 
-fn luks1() -> FormatOptions {
+fn old_format() -> FormatOptions {
     FormatOptions {
         version: LuksVersion::Luks1,
         cipher: "aes-cbc-essiv:sha256".parse().unwrap(),
@@ -32,11 +35,11 @@ fn luks1() -> FormatOptions {
     }
 }
 
-fn luks2() -> FormatOptions {
+fn new_format() -> FormatOptions {
     FormatOptions {
         version: LuksVersion::Luks2,
         keyslots_size: Some((1 << 20) - (32 << 10)),
-        ..luks1()
+        ..old_format()
     }
 }
 
@@ -70,6 +73,39 @@ fn volume(options: FormatOptions, keyslots: &[u32]) -> Vec<u8> {
     bytes
 }
 
+/// The header and the key material that it names, hashed.
+fn what_counts(image: &MemoryStorage) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let mut areas = Vec::new();
+    match read_any_header(image).unwrap() {
+        AnyHeader::Luks1(header) => {
+            header.encode().hash(&mut hasher);
+            let keyslots = header.keyslots().iter();
+            let used = keyslots.filter(|keyslot| keyslot.state != luks1::KeyslotState::Inactive);
+            areas.extend(used.map(|keyslot| keyslot.area.clone()));
+        }
+        AnyHeader::Luks2(selected) => {
+            let metadata = selected.header.metadata();
+            metadata.to_json_text().hash(&mut hasher);
+            selected.header.seqid().hash(&mut hasher);
+            // The next write goes by which copies are good.
+            selected.repair.is_needed().hash(&mut hasher);
+            areas.extend(
+                metadata
+                    .keyslots()
+                    .values()
+                    .map(|keyslot| keyslot.area_range()),
+            );
+        }
+    }
+    for area in areas {
+        let mut bytes = vec![0; usize::try_from(area.end - area.start).unwrap()];
+        image.read_at(&mut bytes, area.start).unwrap();
+        bytes.hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
 fn opens(image: &MemoryStorage, passphrase: &[u8]) -> Option<u32> {
     let header = read_any_header(image).unwrap();
     let secret = Secret::Passphrase(passphrase);
@@ -92,17 +128,15 @@ fn stop_everywhere(start: &[u8], keyslots: &[u32], to: LuksVersion) {
     let started = MemoryStorage::from(start.to_vec());
     let from = version(&started);
     let (mut old, mut new) = (0, 0);
-    let mut last = None;
+    let mut seen = HashSet::new();
     for image in recorder.crash_states() {
-        if last.as_ref() == Some(&image) {
+        let is_untouched = image[1 << 20..] == start[1 << 20..];
+        assert!(is_untouched, "the data were touched");
+        let image = MemoryStorage::from(image);
+        // Most states differ in bytes that nobody looks at.
+        if !seen.insert(what_counts(&image)) {
             continue;
         }
-        last = Some(image.clone());
-        assert!(
-            image[1 << 20..] == start[1 << 20..],
-            "the data were touched"
-        );
-        let image = MemoryStorage::from(image);
         match version(&image) {
             version if version == from => old += 1,
             _ => new += 1,
@@ -113,7 +147,7 @@ fn stop_everywhere(start: &[u8], keyslots: &[u32], to: LuksVersion) {
         }
         assert_eq!(uuid(&image), uuid(&started));
     }
-    assert!(old > 1 && new > 1, "{old} old, {new} new");
+    assert!(old > 0 && new > 0 && old + new > 5, "{old} old, {new} new");
 
     let done = MemoryStorage::from(recorder.bytes().unwrap());
     assert_eq!(version(&done), to);
@@ -126,33 +160,39 @@ fn stop_everywhere(start: &[u8], keyslots: &[u32], to: LuksVersion) {
     assert_eq!(data, [0x5a; 4096]);
 }
 
-const NUMBERS: [&[u32]; 6] = [
-    &[0],
-    &[3],
-    &[0, 1],
-    &[6, 7, 2],
-    &[0, 1, 2, 3, 4, 5, 6],
-    &[1, 2, 3, 4, 5, 6, 7],
-];
+const NUMBERS: [&[u32]; 3] = [&[0], &[6, 7, 2], &[0, 1]];
+const SEVEN: &[u32] = &[0, 1, 2, 3, 4, 5, 6];
 
 #[test]
 fn a_power_cut_on_the_way_to_luks2_loses_no_key() {
     for keyslots in NUMBERS {
-        stop_everywhere(&volume(luks1(), keyslots), keyslots, LuksVersion::Luks2);
+        stop_everywhere(
+            &volume(old_format(), keyslots),
+            keyslots,
+            LuksVersion::Luks2,
+        );
     }
 }
 
 #[test]
 fn a_power_cut_on_the_way_to_luks1_loses_no_key() {
     for keyslots in NUMBERS {
-        stop_everywhere(&volume(luks2(), keyslots), keyslots, LuksVersion::Luks1);
+        stop_everywhere(
+            &volume(new_format(), keyslots),
+            keyslots,
+            LuksVersion::Luks1,
+        );
     }
 }
 
 /// Back and forth and back: nothing wears out.
 #[test]
 fn conversions_can_be_repeated() {
-    for (start, keyslots) in [(luks1(), NUMBERS[4]), (luks2(), NUMBERS[2])] {
+    for (start, keyslots) in [
+        (old_format(), SEVEN),
+        (new_format(), SEVEN),
+        (new_format(), NUMBERS[1]),
+    ] {
         let image = MemoryStorage::from(volume(start, keyslots));
         let mut to = match version(&image) {
             LuksVersion::Luks1 => LuksVersion::Luks2,
@@ -196,12 +236,16 @@ fn with_cheap() -> KeyslotOptions {
 #[test]
 fn what_cannot_be_converted_is_refused_and_left_alone() {
     let all = [0, 1, 2, 3, 4, 5, 6, 7];
-    refused(volume(luks1(), &all), LuksVersion::Luks2, "remove a key");
-    refused(volume(luks1(), &[0]), LuksVersion::Luks1, "already");
-    refused(volume(luks2(), &[0]), LuksVersion::Luks2, "already");
+    refused(
+        volume(old_format(), &all),
+        LuksVersion::Luks2,
+        "remove a key",
+    );
+    refused(volume(old_format(), &[0]), LuksVersion::Luks1, "already");
+    refused(volume(new_format(), &[0]), LuksVersion::Luks2, "already");
     // A header with every other thing.
     let edited = |edit: fn(&mut HeaderEditor<'_>) -> Result<(), Error>| {
-        let image = MemoryStorage::from(volume(luks2(), &[0, 1]));
+        let image = MemoryStorage::from(volume(new_format(), &[0, 1]));
         edit(&mut HeaderEditor::open(&image).unwrap()).unwrap();
         image.into_bytes()
     };
@@ -287,10 +331,10 @@ fn what_cannot_be_converted_is_refused_and_left_alone() {
     }
     let large_sectors = FormatOptions {
         sector_size: Some(SectorSize::B4096),
-        ..luks2()
+        ..new_format()
     };
     refused(volume(large_sectors, &[0]), LuksVersion::Luks1, "4096");
-    let mut damaged = volume(luks2(), &[0]);
+    let mut damaged = volume(new_format(), &[0]);
     damaged[(16 << 10) + 5000] ^= 1;
     refused(damaged, LuksVersion::Luks1, "secondary");
 }
@@ -298,7 +342,7 @@ fn what_cannot_be_converted_is_refused_and_left_alone() {
 /// Label, subsystem and priority do not stop a conversion; they are gone afterwards.
 #[test]
 fn what_luks1_has_no_place_for_is_lost() {
-    let image = MemoryStorage::from(volume(luks2(), &[0, 1]));
+    let image = MemoryStorage::from(volume(new_format(), &[0, 1]));
     let mut editor = HeaderEditor::open(&image).unwrap();
     editor.set_labels(Some("models"), Some("weights")).unwrap();
     editor.set_keyslot_priority(1, Priority::Prefer).unwrap();
@@ -314,7 +358,10 @@ fn what_luks1_has_no_place_for_is_lost() {
 /// A header of its own, with data that start at 0.
 #[test]
 fn detached_headers_are_converted() {
-    for (options, to) in [(luks1(), LuksVersion::Luks2), (luks2(), LuksVersion::Luks1)] {
+    for (options, to) in [
+        (old_format(), LuksVersion::Luks2),
+        (new_format(), LuksVersion::Luks1),
+    ] {
         let (header, data) = (MemoryStorage::default(), MemoryStorage::with_len(8192));
         lucarne::format(&header, Some(&data), PASSPHRASES[0], &options).unwrap();
         convert(&header, to, None).unwrap();

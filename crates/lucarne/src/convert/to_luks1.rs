@@ -1,17 +1,19 @@
 //! LUKS2 to LUKS1.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lucarne_format::luks1::{
     self, DIGEST_LEN, HEADER_LEN, KEYSLOTS, NewHeader, PayloadOffset, SALT_LEN, VolumeKeyDigest,
     area_size_for_key,
 };
-use lucarne_format::luks2::{Digest, Header, Kdf, Keyslot, Luks2Keyslot, Selected};
+use lucarne_format::luks2::{Area, Digest, Header, Kdf, Keyslot, Luks2Keyslot, Selected};
 use lucarne_storage::Storage;
 
 use super::{AREA_ALIGNMENT, SECTOR_LEN, alone, write_durably};
 use crate::any_header::LUKS1_SECTOR_LEN;
 use crate::editor::commit::{changed_meanwhile, is_same, refuse_newer_copy};
+use crate::editor::{HeaderEditor, Luks1Editor};
 use crate::error::{flushing, measuring};
 use crate::header_io::{clear, fill_with_noise};
 use crate::{Error, HeaderRef, read_header};
@@ -21,13 +23,24 @@ pub(super) fn convert(
     old: &Selected,
     patience: Option<Duration>,
 ) -> Result<(), Error> {
-    let new = luks1_header(&old.header)?;
+    let as_it_lies = luks1_header(&old.header, None)?;
     refuse_newer_copy(&old.repair, &old.header)?;
     if old.repair.secondary.is_some() {
         return Err(Error::refused(
             "the secondary header copy, which is the header while the primary is written, is damaged; repair it first",
         ));
     }
+    let mut editor = HeaderEditor::of_judged(storage, old.clone()).with_patience(patience);
+    let arrangement = Arrangement::of(&old.header)
+        .filter(|arrangement| luks1_header(&old.header, Some(arrangement)).is_ok());
+    if let Some(arrangement) = &arrangement {
+        editor.move_areas(&arrangement.places)?;
+    }
+    let arrangement = arrangement.filter(|arrangement| arrangement.is_met(editor.header()));
+    let new = match (&arrangement, editor.header() == &old.header) {
+        (None, true) => as_it_lies,
+        _ => luks1_header(editor.header(), arrangement.as_ref())?,
+    };
     if storage.len().map_err(measuring)? < new.keyslots_end() {
         storage
             .set_len(new.keyslots_end())
@@ -40,7 +53,7 @@ pub(super) fn convert(
     let copies_end = 2 * secondary;
     alone(storage, patience, || {
         let now = read_header(storage)?;
-        if !is_same(&now.header, &old.header)? || now.repair.secondary.is_some() {
+        if !is_same(&now.header, editor.header())? || now.repair.secondary.is_some() {
             return Err(changed_meanwhile());
         }
         write_durably(storage, second, SECTOR_LEN as u64)?;
@@ -50,13 +63,61 @@ pub(super) fn convert(
         // Free areas may lie here now.
         fill_with_noise(storage, AREA_ALIGNMENT, copies_end - AREA_ALIGNMENT)?;
         storage.flush().map_err(flushing)
-    })
+    })?;
+    // It is LUKS1 already. Those that lay where only LUKS1 has areas get their numbers back.
+    let mut editor = Luks1Editor::of_judged(storage, new).with_patience(patience);
+    for (&id, &stand_in) in arrangement.iter().flat_map(|made| &made.stand_ins) {
+        editor.copy_keyslot(stand_in, id)?;
+        editor.remove_keyslot(stand_in)?;
+    }
+    Ok(())
+}
+
+/// The areas where cryptsetup has them in LUKS1, which is where it expects them when it takes the volume back.
+/// Some places are still under LUKS2's header copies: such a keyslot waits under another's number.
+struct Arrangement {
+    places: BTreeMap<u32, u64>,
+    /// The numbers under which some keyslots become LUKS1's.
+    stand_ins: BTreeMap<u32, u32>,
+}
+
+impl Arrangement {
+    /// `None` where too few numbers are free, or places out of reach.
+    fn of(old: &Header) -> Option<Self> {
+        let keyslots = old.metadata().keyslots();
+        let area_len = Area::size_for_key(keyslots.values().next()?.key_size());
+        let room = old.metadata().keyslots_area();
+        let place = |id: u32| AREA_ALIGNMENT + u64::from(id) * area_len;
+        let is_within = |id: u32| place(id) >= room.start && place(id) + area_len <= room.end;
+        let mut free: Vec<u32> = (0..KEYSLOTS as u32)
+            .filter(|id| !keyslots.contains_key(id) && is_within(*id))
+            .collect();
+        let (mut places, mut stand_ins) = (BTreeMap::new(), BTreeMap::new());
+        for &id in keyslots.keys() {
+            let number = match is_within(id) {
+                true => id,
+                false => free.pop()?,
+            };
+            if number != id {
+                stand_ins.insert(id, number);
+            }
+            places.insert(id, place(number));
+        }
+        Some(Self { places, stand_ins })
+    }
+
+    fn is_met(&self, header: &Header) -> bool {
+        let keyslots = header.metadata().keyslots().iter();
+        keyslots
+            .map(|(id, keyslot)| (self.places.get(id), keyslot.area_range().start))
+            .all(|(place, start)| place == Some(&start))
+    }
 }
 
 const _: () = assert!(HEADER_LEN <= 2 * SECTOR_LEN);
 
-/// The header as LUKS1 would have it, or why it would not.
-fn luks1_header(old: &Header) -> Result<luks1::Header, Error> {
+/// The header as LUKS1 would have it, or why it would not: with the areas where they lie, or in an arrangement.
+fn luks1_header(old: &Header, arrangement: Option<&Arrangement>) -> Result<luks1::Header, Error> {
     let metadata = old.metadata();
     let no = |why: String| Error::refused(format!("cannot become LUKS1: {why}"));
     if let Some(requirement) = metadata.requirements().first() {
@@ -113,14 +174,20 @@ fn luks1_header(old: &Header) -> Result<luks1::Header, Error> {
     {
         return Err(no("keys of different lengths".into()));
     }
-    let used: Vec<(u32, u64)> = keyslots
-        .iter()
-        .map(|(id, keyslot, _)| (*id, keyslot.area.offset))
-        .collect();
     let payload_sectors = u32::try_from(segment.offset / u64::from(LUKS1_SECTOR_LEN))
         .map_err(|_| no("the data begin behind 2 TiB".into()))?;
-    let offsets = areas(&used, key_bytes, segment.offset)
-        .ok_or_else(|| no("no room for the areas of eight keyslots before the data".into()))?;
+    let offsets = match arrangement {
+        Some(_) => None,
+        None => {
+            let used = keyslots.iter();
+            let used: Vec<_> = used
+                .map(|(id, keyslot, _)| (*id, keyslot.area.offset))
+                .collect();
+            let offsets = areas(&used, key_bytes, segment.offset);
+            let no_room = "no room for the areas of eight keyslots before the data";
+            Some(offsets.ok_or_else(|| no(no_room.into()))?)
+        }
+    };
     let (salt, short) = (&digest.salt, digest.digest.get(..DIGEST_LEN));
     let (Ok(salt), Some(Ok(short))) = (salt.as_slice().try_into(), short.map(TryInto::try_into))
     else {
@@ -137,10 +204,11 @@ fn luks1_header(old: &Header) -> Result<luks1::Header, Error> {
         },
         uuid: old.uuid().to_owned(),
         payload_offset: PayloadOffset::Sectors(payload_sectors),
-        key_material_offsets: Some(offsets),
+        key_material_offsets: offsets,
     })?;
     for (id, _, (iterations, salt)) in keyslots {
-        header = header.with_keyslot(id, iterations, salt)?;
+        let stand_in = arrangement.and_then(|made| made.stand_ins.get(&id));
+        header = header.with_keyslot(*stand_in.unwrap_or(&id), iterations, salt)?;
     }
     Ok(header)
 }

@@ -1,5 +1,6 @@
 //! LUKS1 to LUKS2.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use lucarne_format::luks2::{Area, Header, HeaderCopy, NewHeader, Segment};
 use lucarne_storage::Storage;
 
 use super::{AREA_ALIGNMENT, SECTOR_LEN, alone, write_durably};
-use crate::editor::Luks1Editor;
 use crate::editor::commit::changed_meanwhile;
+use crate::editor::{HeaderEditor, Luks1Editor};
 use crate::error::{flushing, measuring};
 use crate::header_io::{fill_with_noise, new_salt, read_luks1_header, write_copy};
 use crate::{Error, HeaderRef};
@@ -54,7 +55,12 @@ pub(super) fn convert(
             fill_with_noise(storage, left.start, left.end - left.start)?;
         }
         storage.flush().map_err(flushing)
-    })
+    })?;
+    // It is LUKS2 already. Where the areas lie does not matter, but cryptsetup takes a volume back only
+    // from its own places.
+    HeaderEditor::open(storage)?
+        .with_patience(patience)
+        .move_areas(&plan.places)
 }
 
 /// All that is decided before anything is written.
@@ -66,6 +72,8 @@ struct Plan {
     left_over: Vec<Range<u64>>,
     /// Where the keyslots area ends.
     end: u64,
+    /// Where cryptsetup would put the areas.
+    places: BTreeMap<u32, u64>,
 }
 
 impl Plan {
@@ -83,7 +91,8 @@ impl Plan {
         let is_inactive = |state: &KeyslotState| *state == KeyslotState::Inactive;
         let mut free = numbered()
             .filter(|(_, keyslot)| is_inactive(&keyslot.state) && fits(&keyslot.area))
-            .map(|(id, keyslot)| (id, keyslot.area.start));
+            .map(|(id, keyslot)| (id, keyslot.area.start))
+            .collect::<Vec<_>>();
         let (mut copies, mut left_over, mut keyslots) = (Vec::new(), Vec::new(), Vec::new());
         for (id, keyslot) in numbered() {
             if is_inactive(&keyslot.state) {
@@ -92,7 +101,7 @@ impl Plan {
             let mut converted = old.to_luks2_keyslot(id)?;
             converted.area.size = area_len;
             if !fits(&keyslot.area) {
-                let Some((to, place)) = free.next() else {
+                let Some((to, place)) = free.pop() else {
                     return Err(Error::refused(format!(
                         "keyslot {id}'s key material lies at byte {}, where LUKS2 has its header, and there is no free keyslot with room for it; remove a key first",
                         keyslot.area.start
@@ -104,6 +113,11 @@ impl Plan {
             }
             keyslots.push((id, converted));
         }
+        let places = keyslots
+            .iter()
+            .filter_map(|(id, _)| Some((*id, old.keyslot(*id)?.area.start + SHIFT)))
+            .filter(|(_, place)| place.is_multiple_of(AREA_ALIGNMENT) && place + area_len <= end)
+            .collect();
         left_over.retain(|range| !range.is_empty());
         let names = NewHeader {
             header_size: HEADER_SIZE,
@@ -125,6 +139,7 @@ impl Plan {
             copies,
             left_over,
             end,
+            places,
         })
     }
 }

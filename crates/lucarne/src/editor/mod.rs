@@ -7,6 +7,7 @@ mod config;
 mod foreign;
 mod keyslot;
 pub(crate) mod luks1;
+mod relocate;
 mod restore;
 mod token;
 
