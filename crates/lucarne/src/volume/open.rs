@@ -98,8 +98,17 @@ impl<'a> OpenOptions<'a> {
     ) -> Result<Volume<S>, Error> {
         // What can be refused without a key is refused before the key derivation is paid for.
         let place = Place::find(header, &data)?;
+        if self.header.is_none() {
+            check_data_behind_header(header, &place)?;
+        }
         let header_storage: &dyn Storage = self.header.unwrap_or(&data);
         let unlocked = unlock(header, header_storage, secret, &self.unlock)?;
+        if unlocked.digest >= DIGEST_COUNT {
+            return Err(Error::unsupported(format!(
+                "digest {} recognises the key: cryptsetup knows those below {DIGEST_COUNT}",
+                unlocked.digest
+            )));
+        }
         // The key of an unbound keyslot is recognised too, but by a digest that names no segment.
         let digest = header.metadata().digests().get(&unlocked.digest);
         if digest.is_none_or(|digest| digest.segments.is_empty()) {
@@ -134,6 +143,37 @@ impl<'a> OpenOptions<'a> {
     }
 }
 
+/// cryptsetup loads digests of higher numbers, and activates nothing by them.
+const DIGEST_COUNT: u32 = 8;
+
+/// Data on the header's own device begin after the keyslots area: a write would hit the header.
+///
+/// The format's own check leaves out offset 0, which a detached header has.
+fn check_data_behind_header(header: &Header, place: &Place) -> Result<(), Error> {
+    let header_end = header.metadata().keyslots_area().end;
+    if place.range.start < header_end {
+        return Err(Error::refused(format!(
+            "the data at {} lie over the header, which ends at {header_end}: a detached header belongs to another device",
+            place.range.start
+        )));
+    }
+    Ok(())
+}
+
+/// Device-mapper names a volume by its UUID: cryptsetup activates none without one.
+fn check_uuid(header: &Header) -> Result<(), Error> {
+    let groups: Vec<&str> = header.uuid().split('-').collect();
+    let is_hex = |group: &str| group.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let lens: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+    if lens == [8, 4, 4, 4, 12] && groups.iter().all(|group| is_hex(group)) {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "the header's UUID field holds none: {:?}",
+        header.uuid()
+    )))
+}
+
 /// Where the plaintext lies and how it is encrypted, as far as the header and the device's length say.
 struct Place {
     range: Range<u64>,
@@ -143,6 +183,7 @@ struct Place {
 
 impl Place {
     fn find(header: &Header, data: &dyn Storage) -> Result<Self, Error> {
+        check_uuid(header)?;
         let segment = activatable_segment(header)?;
         let sector_size = DataUnit::try_from(segment.sector_size)?;
         let cipher: CipherSpec = segment.encryption.parse()?;
