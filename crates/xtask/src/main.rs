@@ -27,6 +27,8 @@ enum Task {
     Test(suite::Options),
     /// Boot a distribution kernel under emulation and have dm-crypt agree with us, both ways
     KernelTest(kernel_test::Options),
+    /// Boot the same kernel and see which headers of the corpus it activates, against the committed verdicts
+    Validity(kernel_test::validity::Options),
     /// Run the sector ciphers' tests for aarch64 under emulation
     Aarch64Test(aarch64::Options),
     /// Run the tests of the crates with unsafe code under address sanitizer and memcheck
@@ -45,6 +47,7 @@ fn main() -> Result<()> {
     match Task::parse() {
         Task::Test(options) => suite::run(&options),
         Task::KernelTest(options) => kernel_test::run(&options),
+        Task::Validity(options) => kernel_test::validity::run(&options),
         Task::Aarch64Test(options) => aarch64::run(&options),
         Task::Sanitize(options) => sanitize::run(&options),
         Task::Speed(options) => speed::run(&options),

@@ -1,4 +1,6 @@
 //! Every member of every object: absent, of another type, and its values at the limits.
+//!
+//! Lengths of keys beyond 2 GiB are left out: what cryptsetup says of them depends on the machine's memory.
 
 use serde_json::{Value, json};
 
@@ -122,9 +124,6 @@ fn keyslot(corpus: &mut Corpus) {
         json!(33),
         json!(64),
         json!(-1),
-        json!(i32::MAX),
-        json!(1_u64 << 31),
-        json!(u32::MAX),
         json!(1_u64 << 32),
         json!(i64::MAX),
         json!(u64::MAX),
@@ -331,9 +330,6 @@ fn area(corpus: &mut Corpus) {
             json!(33),
             json!(64),
             json!(-1),
-            json!(u32::MAX),
-            json!(1_u64 << 32),
-            json!((1_u64 << 32) + 32),
         ],
     );
     corpus.each(
