@@ -53,6 +53,10 @@ pub(crate) enum CorruptKind {
     #[error("no secondary header at any of 0x4000 to 0x400000")]
     NoSecondary,
     #[error(
+        "the primary copy is lost and {0} stands on the device: the secondary is used only to repair it"
+    )]
+    Foreign(&'static str),
+    #[error(
         "device ends at byte {device_len}, the {copy} header at {offset:#x} reaches to {end:#x}"
     )]
     Truncated {

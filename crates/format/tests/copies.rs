@@ -65,6 +65,30 @@ fn a_primary_with_a_bad_checksum_gives_way() {
     }
 }
 
+/// A device that was given to another use must not come back as the volume that it was.
+#[test]
+fn a_secondary_under_something_else_is_left_for_repair() {
+    let mut image = image(&sample());
+    image[..0x1000].fill(0);
+    load(&image).unwrap();
+    image[510..512].copy_from_slice(&[0x55, 0xaa]);
+    assert_eq!(
+        load(&image).unwrap_err().to_string(),
+        "corrupt header: the primary copy is lost and a partition table or a boot sector stands on the device: the secondary is used only to repair it"
+    );
+    let repaired = Header::load_for_repair(|offset, buffer| {
+        let rest = &image[usize::try_from(offset).unwrap().min(image.len())..];
+        let len = rest.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&rest[..len]);
+        Ok::<_, std::convert::Infallible>(len)
+    });
+    assert!(repaired.unwrap().repair.primary.is_some());
+    // Behind a sound primary it says nothing: an image may hold a boot sector's end by chance.
+    let mut sound = self::image(&sample());
+    sound[0x8001..0x8006].copy_from_slice(b"CD001");
+    load(&sound).unwrap();
+}
+
 #[test]
 fn a_bad_secondary_is_reported() {
     let mut whole = image(&sample());

@@ -651,6 +651,11 @@ fn a_reencryption_has_all_of_its_parts() {
             json!(["in-reencryption"]),
             "segment 0 is like neither backup segment of the re-encryption",
         ),
+        (
+            "/segments/1/flags",
+            json!(["backup-previous", "backup-final"]),
+            "config.requirements names online re-encryption, but no segment has the flag backup-previous",
+        ),
     ] {
         let result = refused(|json| {
             reencryption(json);

@@ -40,6 +40,11 @@ impl Cryptsetup {
         Some(Self { program, version })
     }
 
+    /// Where it lies, to be run in ways of one's own.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Its version, `2.6.1`.
     pub fn version(&self) -> &str {
         &self.version

@@ -11,6 +11,7 @@
 //! | [`payload`] | reproducible plaintext and its hashes |
 //! | [`process`] | running a program and keeping all that it leaves behind |
 //! | [`scratch`] | temporary files, sparse where they are zero |
+//! | [`validity`] | LUKS2 headers with one rule of the format broken, or nearly broken |
 //!
 //! Nothing here uses the crates under test: an oracle that shares their code would share their faults.
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ pub mod peers;
 pub mod process;
 pub mod raw_vectors;
 pub mod scratch;
+pub mod validity;
 pub mod vectors;
 
 use std::path::PathBuf;

@@ -30,6 +30,8 @@ enum Task {
     KernelTest(kernel_test::Options),
     /// Stop every change of a header at every write: torn at each 512 bytes, and with every subset of lost writes
     Crash,
+    /// Boot the same kernel and see which headers of the corpus it activates, against the committed verdicts
+    Validity(kernel_test::validity::Options),
     /// Run the sector ciphers' tests for aarch64 under emulation
     Aarch64Test(aarch64::Options),
     /// Run the tests of the crates with unsafe code under address sanitizer and memcheck
@@ -49,6 +51,7 @@ fn main() -> Result<()> {
         Task::Test(options) => suite::run(&options),
         Task::KernelTest(options) => kernel_test::run(&options),
         Task::Crash => crash::run_all(),
+        Task::Validity(options) => kernel_test::validity::run(&options),
         Task::Aarch64Test(options) => aarch64::run(&options),
         Task::Sanitize(options) => sanitize::run(&options),
         Task::Speed(options) => speed::run(&options),

@@ -8,6 +8,7 @@ mod binary_header;
 mod checksum;
 mod config;
 mod draft;
+mod foreign;
 mod header;
 mod json_area;
 mod member;

@@ -3,12 +3,13 @@
 //! The primary copy lies at byte 0. If its binary header and checksum are good, the secondary lies
 //! right behind it; else it is looked for at 0x4000, 0x8000, … 0x400000. A copy is usable if its
 //! checksum holds and its JSON passes every check; of two usable copies the one with the higher seqid
-//! is the header, of equals the primary. Nothing is repaired here: a read never writes.
+//! is the header, of equals the primary. A primary that something else was written over takes the
+//! secondary with it. Nothing is repaired here: a read never writes.
 
 use super::binary_header::{
     BINARY_LEN_BYTES, HEADER_SIZE_MAX, HEADER_SIZE_MIN, Magic, RawHeader, UncheckedCopy,
 };
-use super::{Header, HeaderCopy, Metadata};
+use super::{Header, HeaderCopy, Metadata, foreign};
 use crate::error::{CorruptKind, UnsupportedKind};
 use crate::{Error, LoadError};
 
@@ -79,6 +80,9 @@ type Readable = Result<UncheckedCopy, Error>;
 impl Header {
     /// Loads the header of a device from its bytes.
     ///
+    /// Where the primary copy is unreadable and another format's signature stands on the device, the
+    /// secondary is not taken: [`Self::load_for_repair`] does.
+    ///
     /// `read(offset, buffer)` fills `buffer` from byte `offset` of the device and returns how many
     /// bytes it got: fewer than `buffer.len()` only at the device's end. No byte is asked for twice,
     /// so that what is checked is what is used; at most 8 MiB and one byte are read.
@@ -89,6 +93,25 @@ impl Header {
     /// here, `Corrupt` with what is wrong with each copy; `Read` with `read`'s own error.
     pub fn load<E>(
         read: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
+    ) -> Result<Selected, LoadError<E>> {
+        Self::load_where(read, |start| foreign::signature(start))
+    }
+
+    /// As [`Self::load`], whatever else the device seems to hold: for an explicit repair.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    pub fn load_for_repair<E>(
+        read: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
+    ) -> Result<Selected, LoadError<E>> {
+        Self::load_where(read, |_| None)
+    }
+
+    /// `foreign` names the other format that a device's start shows.
+    fn load_where<E>(
+        read: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
+        foreign: impl Fn(&[u8]) -> Option<&'static str>,
     ) -> Result<Selected, LoadError<E>> {
         let mut prefix = Prefix::new(read);
         let start = prefix.get(0..BINARY_LEN_BYTES).map_err(LoadError::Read)?;
@@ -107,6 +130,14 @@ impl Header {
             Err(_) => prefix.search_secondary(),
         }
         .map_err(LoadError::Read)?;
+        if primary.is_err() && secondary.is_ok() {
+            let start = prefix
+                .get(0..foreign::SEARCHED_LEN_BYTES)
+                .map_err(LoadError::Read)?;
+            if let Some(name) = foreign(start) {
+                return Err(Error::from(CorruptKind::Foreign(name)).into());
+            }
+        }
         let selected = Self::select(primary, secondary)?;
         let end = selected.header.metadata.keyslots_area().end;
         if !prefix.reaches(end).map_err(LoadError::Read)? {

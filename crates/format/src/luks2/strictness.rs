@@ -29,6 +29,10 @@
 //! - checksum algorithms other than sha1, sha224, sha256, sha384, sha512, and other spellings of
 //!   their names (not supported).
 //!
+//! # The device
+//! - a secondary copy under a lost primary where another format's signature stands (the error
+//!   names it; cryptsetup asks libblkid, which looks for more formats and further into each).
+//!
 //! A copy that is refused for one of these reasons is unusable, as one that cryptsetup refuses: the
 //! other copy is taken, and [`Defect::Unusable`](super::Defect::Unusable) tells the seqid of the
 //! refused one.
@@ -46,6 +50,8 @@
 //!   4000 bytes;
 //! - a digest of a type other than `pbkdf2` (not supported), or with a member of that type missing or
 //!   wrong, `iterations` of 0, a salt that is not 32 bytes, or a value that is not 20 to 64 bytes.
+//!   With a digest that it cannot compute (a hash it does not know, a value of another length than the
+//!   hash's, a member missing) cryptsetup 2.6.1 takes *any* passphrase for right.
 //!
 //! Not stricter on purpose, so that such a volume can still be looked at: sector sizes that are
 //! multiples of 512 but cannot be activated, segments past the device's end, unknown KDF, keyslot,

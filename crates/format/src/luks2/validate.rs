@@ -196,16 +196,17 @@ fn check_reencryption(metadata: &Metadata) -> Result<(), CorruptKind> {
 }
 
 fn check_reencryption_segments(metadata: &Metadata) -> Result<(), CorruptKind> {
-    let backup = |flag: &'static str| {
+    let backup = |flag: &'static str, but_not: &str| {
         metadata
             .segments()
             .values()
             .filter(|segment| segment.is_backup())
-            .find(|segment| has_flag(segment, flag))
+            .find(|segment| has_flag(segment, flag) && !has_flag(segment, but_not))
             .ok_or(CorruptKind::BackupSegmentMissing(flag))
     };
-    let last = backup("backup-final")?;
-    let previous = backup("backup-previous")?;
+    let last = backup("backup-final", "")?;
+    // One that bears both is the final one only.
+    let previous = backup("backup-previous", "backup-final")?;
     for (&id, segment) in metadata.segments() {
         if segment.is_backup() || same_cipher(segment, last) {
             continue;

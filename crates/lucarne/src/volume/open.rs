@@ -137,7 +137,7 @@ impl<'a> OpenOptions<'a> {
         self.judge(judged, &data)?;
         let header = judged.header();
         // What can be refused without a key is refused before the key derivation is paid for.
-        let place = Place::find(header, &data)?;
+        let place = self.place(header, &data)?;
         let header_storage: &dyn Storage = self.header.unwrap_or(&data);
         let unlocked = unlock(header, header_storage, secret, &self.unlock)?;
         open_at(place, header, data, unlocked)
@@ -156,7 +156,8 @@ impl<'a> OpenOptions<'a> {
         let judged = header.into();
         self.judge(judged, &data)?;
         let header = judged.header();
-        open_at(Place::find(header, &data)?, header, data, unlocked)
+        let place = self.place(header, &data)?;
+        open_at(place, header, data, unlocked)
     }
 }
 
@@ -166,6 +167,12 @@ fn open_at<S: Storage>(
     data: S,
     unlocked: Unlocked,
 ) -> Result<Volume<S>, Error> {
+    if unlocked.digest >= DIGEST_COUNT {
+        return Err(Error::unsupported(format!(
+            "digest {} recognises the key: cryptsetup knows those below {DIGEST_COUNT}",
+            unlocked.digest
+        )));
+    }
     if !header.is_of_data(&unlocked) {
         return Err(Error::refused(
             "the keyslot is unbound: its key is not the data's",
@@ -201,6 +208,15 @@ fn open_at<S: Storage>(
 }
 
 impl OpenOptions<'_> {
+    /// Where the plaintext lies, if it is where data may lie.
+    fn place(&self, header: HeaderRef<'_>, data: &dyn Storage) -> Result<Place, Error> {
+        let place = Place::find(header, data)?;
+        if self.header.is_none() {
+            check_data_behind_header(header, &place)?;
+        }
+        Ok(place)
+    }
+
     /// Judges a header by the policy and the pins, if there are any.
     fn judge(&self, header: Judged<'_>, data: &dyn Storage) -> Result<(), Error> {
         if let Some(policy) = self.policy {
@@ -218,6 +234,40 @@ impl OpenOptions<'_> {
     }
 }
 
+/// cryptsetup loads digests of higher numbers, and activates nothing by them.
+const DIGEST_COUNT: u32 = 8;
+
+/// Data on the header's own device begin after the keyslots area: a write would hit the header.
+///
+/// The format's own check leaves out offset 0, which a detached header has.
+fn check_data_behind_header(header: HeaderRef<'_>, place: &Place) -> Result<(), Error> {
+    let header_end = match header {
+        HeaderRef::Luks1(header) => header.keyslots_end(),
+        HeaderRef::Luks2(header) => header.metadata().keyslots_area().end,
+    };
+    if place.range.start < header_end {
+        return Err(Error::refused(format!(
+            "the data at {} lie over the header, which ends at {header_end}: a detached header belongs to another device",
+            place.range.start
+        )));
+    }
+    Ok(())
+}
+
+/// Device-mapper names a volume by its UUID: cryptsetup activates none without one.
+fn check_uuid(header: HeaderRef<'_>) -> Result<(), Error> {
+    let groups: Vec<&str> = header.uuid().split('-').collect();
+    let is_hex = |group: &str| group.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let lens: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+    if lens == [8, 4, 4, 4, 12] && groups.iter().all(|group| is_hex(group)) {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "the header's UUID field holds none: {:?}",
+        header.uuid()
+    )))
+}
+
 /// Where the plaintext lies and how it is encrypted, as far as the header and the device's length say.
 struct Place {
     range: Range<u64>,
@@ -227,6 +277,7 @@ struct Place {
 
 impl Place {
     fn find(header: HeaderRef<'_>, data: &dyn Storage) -> Result<Self, Error> {
+        check_uuid(header)?;
         let segment = header.activatable_segment()?;
         let sector_size = DataUnit::try_from(segment.sector_size)?;
         let cipher: CipherSpec = segment.encryption.parse()?;

@@ -13,7 +13,7 @@ use super::modules::Modules;
 use crate::command::{command, output, run_quietly};
 
 /// Modules that the scripts need; what they need comes with them.
-const MODULES: [&str; 16] = [
+const MODULES: [&str; 25] = [
     "virtio_pci",
     "virtio_blk",
     "virtio_rng",
@@ -24,6 +24,15 @@ const MODULES: [&str; 16] = [
     "xts",
     "ecb",
     "cbc",
+    "ctr",
+    "essiv",
+    "authenc",
+    "gcm",
+    "serpent_generic",
+    "twofish_generic",
+    "camellia_generic",
+    "adiantum",
+    "chacha_generic",
     "aes_generic",
     "sha256_generic",
     "af_alg",
@@ -65,6 +74,16 @@ impl Machine {
             kernel,
             base: base_archive(&modules)?,
         })
+    }
+
+    /// The kernel's version, `6.1.0-1-amd64`.
+    pub(super) fn kernel_version(&self) -> String {
+        let name = self
+            .kernel
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        name.trim_start_matches("vmlinuz-").to_owned()
     }
 
     /// Boots, runs `script` with `files` in the root folder, and returns what it printed.

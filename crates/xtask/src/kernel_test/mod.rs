@@ -4,6 +4,7 @@
 mod cpio;
 mod machine;
 mod modules;
+pub(crate) mod validity;
 
 use std::path::{Path, PathBuf};
 
@@ -70,37 +71,36 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Runs the test where the machine can be made, and tells why where not.
 pub(crate) fn run_or_skip(may_install: bool, lucarne: Option<PathBuf>) -> Result<Option<Skipped>> {
-    if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
-        let text = "it is made for Linux on x86-64".to_owned();
-        return Ok(Some(Skipped {
-            text,
-            online: false,
-        }));
-    }
-    let outcome = packages::require(&PROGRAMS, may_install)?;
-    if !outcome.missing.is_empty() {
-        let names: Vec<&str> = outcome.missing.iter().map(|program| program.name).collect();
-        let text = format!("{} missing: {}", names.join(", "), outcome.why);
-        return Ok(Some(Skipped {
-            text,
-            online: outcome.online,
-        }));
-    }
-    let cache = packages::cache("kernel-test")?;
-    let machine = match Machine::prepare(&cache) {
+    let machine = match prepared(may_install)? {
         Ok(machine) => machine,
-        Err(error) => {
-            let text = format!("no kernel for the test machine: {error:#}");
-            return Ok(Some(Skipped {
-                text,
-                online: outcome.online,
-            }));
-        }
+        Err(skipped) => return Ok(Some(skipped)),
     };
     let lucarne = lucarne.map_or_else(Lucarne::build, |path| Ok(Lucarne(path)))?;
     dm_crypt_opens_ours(&machine, &lucarne)?;
     we_open_theirs(&machine, &lucarne)?;
     Ok(None)
+}
+
+/// The machine, or why there is none.
+fn prepared(may_install: bool) -> Result<Result<Machine, Skipped>> {
+    let skipped = |text, online| Ok(Err(Skipped { text, online }));
+    if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        return skipped("it is made for Linux on x86-64".to_owned(), false);
+    }
+    let outcome = packages::require(&PROGRAMS, may_install)?;
+    if !outcome.missing.is_empty() {
+        let names: Vec<&str> = outcome.missing.iter().map(|program| program.name).collect();
+        let text = format!("{} missing: {}", names.join(", "), outcome.why);
+        return skipped(text, outcome.online);
+    }
+    let cache = packages::cache("kernel-test")?;
+    match Machine::prepare(&cache) {
+        Ok(machine) => Ok(Ok(machine)),
+        Err(error) => skipped(
+            format!("no kernel for the test machine: {error:#}"),
+            outcome.online,
+        ),
+    }
 }
 
 /// The command under test.
