@@ -94,7 +94,7 @@ impl Header {
     pub fn load<E>(
         read: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
     ) -> Result<Selected, LoadError<E>> {
-        Self::load_where(read, |start| foreign::signature(start))
+        Self::load_where(read, foreign::signature)
     }
 
     /// As [`Self::load`], whatever else the device seems to hold: for an explicit repair.

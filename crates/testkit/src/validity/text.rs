@@ -60,7 +60,7 @@ fn whole(corpus: &mut Corpus) {
 
 fn ends(corpus: &mut Corpus) {
     corpus.text(Base::Plain, "JSON: its last brace missing", |json| {
-        json[..json.len() - 1].as_bytes().to_vec()
+        json.as_bytes()[..json.len() - 1].to_vec()
     });
     corpus.text(
         Base::Plain,
