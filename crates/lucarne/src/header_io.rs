@@ -62,6 +62,11 @@ pub fn read_header_within(storage: &dyn Storage, limits: &CostLimits) -> Result<
     Header::load(reader(storage, limits.header_bytes)?).map_err(of_load)
 }
 
+/// As [`read_header`], from the secondary copy too where the device bears the signature of something else.
+pub(crate) fn read_header_for_repair(storage: &dyn Storage) -> Result<Selected, Error> {
+    Header::load_for_repair(reader(storage, HEADER_BYTES_MAX)?).map_err(of_load)
+}
+
 /// As [`read_header_within`], whichever version it is.
 ///
 /// # Errors

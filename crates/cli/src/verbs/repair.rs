@@ -1,7 +1,7 @@
 //! `repair DEVICE`
 
 use anyhow::Context;
-use lucarne::Access;
+use lucarne::{Access, HeaderEditor};
 
 use crate::{
     args::{CommonArgs, RepairArgs},
@@ -16,7 +16,9 @@ pub(crate) fn run(args: &RepairArgs, common: &CommonArgs, report: &Report) -> an
     args.rest.complain();
     let path = args.header.as_deref().unwrap_or(&args.device);
     let storage = device::open(path, Access::ReadWrite)?;
-    let mut editor = header::editor(path, &storage, common)?;
+    let mut editor = HeaderEditor::open_for_repair(&storage)
+        .with_context(|| shown(path))?
+        .with_patience(header::patience(common));
     let defects = editor.defects().clone();
     if !defects.is_needed() {
         report.say("No known problems detected for LUKS header.");

@@ -222,7 +222,7 @@ fn header_verbs_ask_before_they_overwrite() {
         (
             "repair damaged",
             "damaged",
-            "looks like a GPT partition table too",
+            "looks like a GUID partition table too",
         ),
         (
             &luks_uuid,

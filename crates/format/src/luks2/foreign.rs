@@ -36,11 +36,20 @@ const SIGNATURES: [(usize, &[u8], &str); 26] = [
     (0x1_0040, b"_BHRfS_M", "Btrfs"),
 ];
 
-/// The bytes of a device's start in which signatures are looked for.
-pub(super) const SEARCHED_LEN_BYTES: u64 = 0x1_0048;
+/// The bytes of a device's start in which [`foreign_signature`] looks.
+pub const FOREIGN_SEARCH_LEN_BYTES: u64 = 0x1_0048;
 
-/// Whose signature is there, of those known here.
-pub(super) fn signature(start: &[u8]) -> Option<&'static str> {
+/// What else than a LUKS volume the first bytes of a device show it to be, of what is known here.
+///
+/// ```
+/// use lucarne_format::luks2::foreign_signature;
+/// let mut disk = vec![0; 4096];
+/// assert_eq!(foreign_signature(&disk), None);
+/// disk[512..520].copy_from_slice(b"EFI PART");
+/// assert_eq!(foreign_signature(&disk), Some("a GUID partition table"));
+/// ```
+#[must_use]
+pub fn foreign_signature(start: &[u8]) -> Option<&'static str> {
     SIGNATURES.iter().find_map(|&(offset, magic, name)| {
         start
             .get(offset..)
@@ -56,15 +65,15 @@ mod tests {
     #[test]
     fn signatures_are_found_where_they_stand() {
         for (offset, magic, name) in SIGNATURES {
-            let len = usize::try_from(SEARCHED_LEN_BYTES).unwrap();
+            let len = usize::try_from(FOREIGN_SEARCH_LEN_BYTES).unwrap();
             assert!(offset + magic.len() <= len, "{name}");
             let mut start = vec![0; len];
-            assert_eq!(signature(&start), None);
+            assert_eq!(foreign_signature(&start), None);
             start[offset..offset + magic.len()].copy_from_slice(magic);
-            assert_eq!(signature(&start), Some(name));
-            assert_eq!(signature(&start[..offset + magic.len() - 1]), None);
+            assert_eq!(foreign_signature(&start), Some(name));
+            assert_eq!(foreign_signature(&start[..offset + magic.len() - 1]), None);
             start[offset] ^= 0x80;
-            assert_eq!(signature(&start), None);
+            assert_eq!(foreign_signature(&start), None);
         }
     }
 }

@@ -32,6 +32,7 @@ pub use checksum::ChecksumAlgorithm;
 pub use config::KEYSLOTS_SIZE_MAX;
 pub use digest::Digest;
 pub use draft::Draft;
+pub use foreign::{FOREIGN_SEARCH_LEN_BYTES, foreign_signature};
 pub use header::{Header, NewHeader};
 pub use keyslot::{
     AntiForensic, Argon2Variant, Kdf, Keyslot, Luks2Keyslot, Priority, UnknownKeyslot,

@@ -94,7 +94,7 @@ impl Header {
     pub fn load<E>(
         read: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
     ) -> Result<Selected, LoadError<E>> {
-        Self::load_where(read, foreign::signature)
+        Self::load_where(read, foreign::foreign_signature)
     }
 
     /// As [`Self::load`], whatever else the device seems to hold: for an explicit repair.
@@ -132,7 +132,7 @@ impl Header {
         .map_err(LoadError::Read)?;
         if primary.is_err() && secondary.is_ok() {
             let start = prefix
-                .get(0..foreign::SEARCHED_LEN_BYTES)
+                .get(0..foreign::FOREIGN_SEARCH_LEN_BYTES)
                 .map_err(LoadError::Read)?;
             if let Some(name) = foreign(start) {
                 return Err(Error::from(CorruptKind::Foreign(name)).into());

@@ -18,12 +18,15 @@ use std::time::Duration;
 use lucarne_format::luks2::{Defect, Header, HeaderCopy, Repair, Selected};
 use lucarne_storage::{HeaderLock, Storage};
 
+use crate::Error;
 use crate::error::{Busy, IoOp, flushing, writing};
 use crate::header_io::{fill_with_noise, write_copy};
-use crate::{Error, read_header};
 
 /// Changes by threads of this process; other processes are kept out by the storage's lock.
 pub(crate) static IN_THIS_PROCESS: Mutex<()> = Mutex::new(());
+
+/// How a header is read, and read again before it is changed.
+pub(super) type ReadHeader = fn(&dyn Storage) -> Result<Selected, Error>;
 
 /// What becomes of a header.
 #[derive(Debug)]
@@ -55,10 +58,11 @@ pub(super) fn commit(
     old: &Selected,
     change: &Change,
     patience: Option<Duration>,
+    read: ReadHeader,
 ) -> Result<(), Error> {
     let _alone_here = alone_in_this_process();
     let _alone = lock(storage, patience)?;
-    let now = read_header(storage)?;
+    let now = read(storage)?;
     if !is_same(&now.header, &old.header)? {
         return Err(changed_meanwhile());
     }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use lucarne_format::luks2::{Draft, Header, Repair, Selected};
 use lucarne_storage::Storage;
 
+use crate::header_io::read_header_for_repair;
 use crate::{Error, read_header};
 use commit::Change;
 
@@ -55,6 +56,7 @@ pub struct HeaderEditor<'s> {
     storage: &'s dyn Storage,
     selected: Selected,
     patience: Option<Duration>,
+    read: commit::ReadHeader,
 }
 
 impl std::fmt::Debug for HeaderEditor<'_> {
@@ -86,7 +88,20 @@ impl<'s> HeaderEditor<'s> {
             storage,
             selected,
             patience: Some(Self::PATIENCE),
+            read: read_header,
         }
+    }
+
+    /// As [`Self::open`], for [`Self::repair`]: where the primary copy is lost, the secondary is taken even if
+    /// the device bears the signature of something else ([`foreign_signature`]), which no other verb does.
+    ///
+    /// # Errors
+    /// As [`read_header`].
+    pub fn open_for_repair(storage: &'s dyn Storage) -> Result<Self, Error> {
+        Ok(Self {
+            read: read_header_for_repair,
+            ..Self::of_judged(storage, read_header_for_repair(storage)?)
+        })
     }
 
     /// How long a change waits for another process that is changing this header; 30 seconds by default.
@@ -190,7 +205,13 @@ impl<'s> HeaderEditor<'s> {
     }
 
     fn write(&mut self, change: Change) -> Result<(), Error> {
-        commit::commit(self.storage, &self.selected, &change, self.patience)?;
+        commit::commit(
+            self.storage,
+            &self.selected,
+            &change,
+            self.patience,
+            self.read,
+        )?;
         self.selected = Selected {
             header: change.header,
             repair: Default::default(),
