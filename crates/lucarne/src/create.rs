@@ -7,7 +7,7 @@ use lucarne_format::luks2::{
     CryptSegment, Digest, Header, Luks2Keyslot, NewHeader, Segment, SegmentSize,
 };
 use lucarne_keyslot::{Hash, KdfRequest, SealRequest};
-use lucarne_secret::SecretBytes;
+use lucarne_secret::{SecretBytes, with_clean_stack};
 use lucarne_storage::Storage;
 
 use crate::error::measuring;
@@ -269,6 +269,15 @@ impl NewVolume {
         sector_size: DataUnit,
         detached: bool,
     ) -> Result<Self, Error> {
+        with_clean_stack(|| Self::derive_now(options, passphrase, sector_size, detached))
+    }
+
+    fn derive_now(
+        options: &FormatOptions,
+        passphrase: &[u8],
+        sector_size: DataUnit,
+        detached: bool,
+    ) -> Result<Self, Error> {
         let (layout, names) = options.checked(detached)?;
         let volume_key = options.new_volume_key()?;
         // Refuses what the data's cipher cannot take before the key derivation is paid for.
@@ -318,7 +327,9 @@ impl NewVolume {
     /// The way to the new volume's sectors, for `len` bytes of plaintext at most.
     pub(crate) fn sector_map(&self, len: u64) -> Result<SectorMap, Error> {
         let sector_len = u64::from(self.sector_size.bytes());
-        let cipher = SectorCipher::new(&self.cipher, &self.volume_key, self.sector_size)?;
+        let cipher = with_clean_stack(|| {
+            SectorCipher::new(&self.cipher, &self.volume_key, self.sector_size)
+        })?;
         Ok(SectorMap::new(
             cipher,
             self.sector_size.bytes() as usize,

@@ -5,7 +5,7 @@ mod luks1;
 use lucarne_cipher::CipherSpec;
 use lucarne_format::luks2::{Digest, Header, Keyslot, Luks2Keyslot, Priority, Segment};
 use lucarne_keyslot::{CostLimits, CostMeter};
-use lucarne_secret::SecretBytes;
+use lucarne_secret::{SecretBytes, with_clean_stack};
 use lucarne_storage::Storage;
 
 use crate::error::{measuring, reading};
@@ -67,6 +67,15 @@ pub fn unlock<'h>(
     options: &UnlockOptions,
 ) -> Result<Unlocked, Error> {
     let header = header.into();
+    with_clean_stack(|| unlock_header(header, storage, secret, options))
+}
+
+fn unlock_header(
+    header: HeaderRef<'_>,
+    storage: &dyn Storage,
+    secret: Secret<'_>,
+    options: &UnlockOptions,
+) -> Result<Unlocked, Error> {
     let passphrase = match (secret, header) {
         (Secret::VolumeKey(key), HeaderRef::Luks1(header)) => {
             return luks1::verify_volume_key(header, key, options);
@@ -225,7 +234,7 @@ pub(crate) fn try_keyslots(
 ) -> Result<Option<Unlocked>, Error> {
     // That no digest recognises a keyslot's key is no reason to tell here.
     let candidates = candidates_of(header, keyslots, &mut None);
-    try_candidates(candidates, storage, passphrase, meter, not_tried)
+    with_clean_stack(|| try_candidates(candidates, storage, passphrase, meter, not_tried))
 }
 
 fn candidates_of(header: &Header, ids: Vec<u32>, in_the_way: &mut Option<Error>) -> Vec<Candidate> {

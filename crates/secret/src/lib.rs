@@ -13,6 +13,7 @@
 
 mod process;
 mod secret_bytes;
+mod stack;
 
 #[cfg(unix)]
 #[allow(unsafe_code)]
@@ -23,3 +24,4 @@ mod pages;
 
 pub use process::make_process_undumpable;
 pub use secret_bytes::SecretBytes;
+pub use stack::with_clean_stack;

@@ -3,6 +3,7 @@
 use lucarne_cipher::{DataUnit, SectorCipher};
 use lucarne_format::luks1::{Header, NewHeader, PayloadOffset, VolumeKeyDigest};
 use lucarne_keyslot::{KdfKind, KdfParams};
+use lucarne_secret::with_clean_stack;
 use lucarne_storage::Storage;
 
 use super::{FormatOptions, Formatted};
@@ -34,6 +35,22 @@ pub(super) fn format(
     options: &FormatOptions,
 ) -> Result<Formatted, Error> {
     let detached = detached_data.is_some();
+    let (header, material) = with_clean_stack(|| derive(options, passphrase, detached))?;
+    wipe_old_header(device)?;
+    write_new(device, &header, (options.keyslot, &material))?;
+    let room = data_len.saturating_sub(header.payload_offset());
+    Ok(Formatted {
+        uuid: header.uuid().to_owned(),
+        volume_len: room - room % SECTOR_LEN,
+    })
+}
+
+/// The header and the key material of its keyslot.
+fn derive(
+    options: &FormatOptions,
+    passphrase: &[u8],
+    detached: bool,
+) -> Result<(Header, Vec<u8>), Error> {
     check(options, detached)?;
     let volume_key = options.new_volume_key()?;
     SectorCipher::new(&options.cipher, &volume_key, DataUnit::B512)?;
@@ -46,21 +63,13 @@ pub(super) fn format(
     let digest =
         lucarne_keyslot::create_luks1_digest(&volume_key, options.hash, digest_iterations)?;
     let empty = plan(options, detached, digest)?;
-    let (header, material) = lucarne_keyslot::seal_luks1_keyslot(
+    Ok(lucarne_keyslot::seal_luks1_keyslot(
         &empty,
         options.keyslot,
         &volume_key,
         passphrase,
         iterations,
-    )?;
-
-    wipe_old_header(device)?;
-    write_new(device, &header, (options.keyslot, &material))?;
-    let room = data_len.saturating_sub(header.payload_offset());
-    Ok(Formatted {
-        uuid: header.uuid().to_owned(),
-        volume_len: room - room % SECTOR_LEN,
-    })
+    )?)
 }
 
 /// The header without a keyslot; all that LUKS1 has not is refused.

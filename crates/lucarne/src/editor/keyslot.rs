@@ -5,6 +5,7 @@ use std::ops::Range;
 use lucarne_cipher::CipherSpec;
 use lucarne_format::luks2::{Area, Keyslot, Luks2Keyslot, Priority, Segment};
 use lucarne_keyslot::{Hash, KdfRequest, SealRequest};
+use lucarne_secret::with_clean_stack;
 
 use super::{Change, HeaderEditor};
 use crate::{Error, Unlocked};
@@ -88,7 +89,8 @@ impl HeaderEditor<'_> {
         };
         let (keyslot, material) = self.seal(key, passphrase, options)?;
         let iterations = options.kdf.digest_iterations(options.hash);
-        let digest = lucarne_keyslot::create_digest(key, options.hash, iterations)?;
+        let digest =
+            with_clean_stack(|| lucarne_keyslot::create_digest(key, options.hash, iterations))?;
         let header = self.header().edit(|draft| {
             draft.insert_keyslot(id, &keyslot)?;
             draft.insert_digest(digest_id, &digest)?;
@@ -222,7 +224,9 @@ impl HeaderEditor<'_> {
             af_hash: options.hash,
             kdf: options.kdf.resolve(options.hash, area_key_len)?,
         };
-        Ok(lucarne_keyslot::seal_keyslot(&request, key, passphrase)?)
+        Ok(with_clean_stack(|| {
+            lucarne_keyslot::seal_keyslot(&request, key, passphrase)
+        })?)
     }
 
     fn default_area_cipher(&self) -> Result<(CipherSpec, usize), Error> {

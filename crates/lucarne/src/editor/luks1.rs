@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use lucarne_format::luks1::{Header, KEYSLOTS, KeyslotState};
 use lucarne_keyslot::{KdfKind, KdfParams};
+use lucarne_secret::with_clean_stack;
 use lucarne_storage::Storage;
 
 use super::commit::{IN_THIS_PROCESS, changed_meanwhile, lock};
@@ -299,14 +300,9 @@ impl<'s> Luks1Editor<'s> {
         else {
             return Err(not_pbkdf2());
         };
-        let sealed = lucarne_keyslot::seal_luks1_keyslot(
-            header,
-            id,
-            &key.volume_key,
-            passphrase,
-            iterations,
-        )?;
-        Ok(sealed)
+        Ok(with_clean_stack(|| {
+            lucarne_keyslot::seal_luks1_keyslot(header, id, &key.volume_key, passphrase, iterations)
+        })?)
     }
 
     fn commit(&mut self, steps: Vec<Step>) -> Result<(), Error> {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use lucarne_cipher::{CipherSpec, DataUnit, SectorCipher};
 use lucarne_format::luks2::{CryptSegment, SegmentSize};
 use lucarne_keyslot::CostLimits;
+use lucarne_secret::with_clean_stack;
 use lucarne_storage::Storage;
 
 use crate::error::measuring;
@@ -178,8 +179,9 @@ fn open_at<S: Storage>(
             "the keyslot is unbound: its key is not the data's",
         ));
     }
-    let cipher =
-        SectorCipher::new_for_existing(&place.cipher, &unlocked.volume_key, place.sector_size)?;
+    let cipher = with_clean_stack(|| {
+        SectorCipher::new_for_existing(&place.cipher, &unlocked.volume_key, place.sector_size)
+    })?;
     let length = match header {
         HeaderRef::Luks1(_) => None,
         HeaderRef::Luks2(header) => LengthToken::find(header.metadata()),
