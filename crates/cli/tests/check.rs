@@ -263,7 +263,7 @@ fn mistakes_are_said_in_one_line() {
             "No such file",
         ),
         (words!["check", &no_volume].to_vec(), 1, "not a LUKS volume"),
-        (words!["check", &luks1].to_vec(), 1, "a LUKS1 header"),
+        (words!["check", &luks1].to_vec(), 1, "not supported: hash"),
         (
             words!["check", "--print-policy", &image].to_vec(),
             1,
@@ -448,4 +448,29 @@ fn cryptsetups_own_volumes_pass_the_default_policy() {
     copy[448..512].fill(0);
     let hash = lucarne_testkit::payload::sha256_hex(&copy);
     assert!(text.contains(&hash), "{text}");
+}
+
+/// The rules are LUKS2's: no LUKS1 header passes one, nor a pin.
+#[test]
+fn luks1_passes_no_policy() {
+    let scratch = Scratch::new();
+    let key = key_file(&scratch);
+    let image = scratch.zeros("image", 4 << 20);
+    let mut line = words!["luksFormat", "-q", "--type", "luks1", "--key-file", &key].to_vec();
+    line.extend(words!["--pbkdf-force-iterations", "1000", &image]);
+    must(line);
+    let opened = words!["open", "--test-passphrase", "--key-file", &key, &image];
+    must(&opened);
+    let uuid = String::from_utf8(must(words!["luksUUID", &image])).unwrap();
+    for arguments in [
+        words!["check", &image].to_vec(),
+        words!["check", &image, "--policy", "legacy"].to_vec(),
+        [&opened[..], &words!["--policy", "default"]].concat(),
+        [&opened[..], &words!["--expect-uuid", uuid.trim()]].concat(),
+    ] {
+        let outcome = lucarne(&arguments);
+        assert_eq!(outcome.code, Some(1), "{arguments:?}: {}", outcome.stderr);
+        let said = outcome.text() + &outcome.stderr;
+        assert!(said.contains("version"), "{arguments:?}: {said}");
+    }
 }

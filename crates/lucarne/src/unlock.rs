@@ -370,7 +370,12 @@ fn read_area(storage: &dyn Storage, id: u32, keyslot: &Luks2Keyslot) -> Result<V
             area.offset, area.size
         )));
     }
-    let material_len = lucarne_keyslot::split_key_bytes(keyslot).min(area.size);
+    // Whole units of the area's encryption.
+    let split_key_len = lucarne_keyslot::split_key_bytes(keyslot);
+    let material_len = split_key_len
+        .checked_next_multiple_of(512)
+        .unwrap_or(u64::MAX)
+        .min(area.size);
     let mut bytes = vec![0; usize::try_from(material_len).unwrap_or(usize::MAX)];
     storage
         .read_at(&mut bytes, area.offset)
