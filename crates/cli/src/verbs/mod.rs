@@ -32,13 +32,16 @@ use std::path::Path;
 use lucarne::Error;
 
 use crate::{
-    args::{CommonArgs, KernelArgs, Verb},
+    args::{CommonArgs, KernelArgs, Verb, VolumeType},
     exit::{Failure, shown},
     report::Report,
 };
 
 /// Does what the command line asks for.
 pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
+    if common.volume_type == VolumeType::Luks1 && is_for_luks2_alone(verb) {
+        return Err(Failure::Parameters("--type luks1: not done yet with this verb".into()).into());
+    }
     if let Some(kernel) = kernel_args(verb) {
         kernel.apply().map_err(Failure::parameters)?;
     }
@@ -68,6 +71,19 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::Benchmark(args) => benchmark::run(args),
         Verb::Completions(args) => generate::completions(args),
         Verb::Man(args) => generate::manual(args),
+    }
+}
+
+/// The verbs that change nothing of LUKS1 yet.
+fn is_for_luks2_alone(verb: &Verb) -> bool {
+    match verb {
+        Verb::LuksUuid(args) => args.uuid.is_some(),
+        Verb::LuksHeaderBackup(_)
+        | Verb::LuksHeaderRestore(_)
+        | Verb::Repair(_)
+        | Verb::Config(_)
+        | Verb::Token(_) => true,
+        _ => false,
     }
 }
 
