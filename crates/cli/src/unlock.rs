@@ -28,6 +28,8 @@ pub(crate) struct Unlocking<'a> {
     /// Which version it may be.
     pub(crate) volume_type: VolumeType,
     pub(crate) volume_key_file: Option<&'a Path>,
+    /// How many bytes of that file the key is, where no keyslot says it.
+    pub(crate) volume_key_len: Option<usize>,
     /// The tokens that are tried before a passphrase; `None`: no token is.
     pub(crate) token: Option<&'a TokenUnlockArgs>,
     pub(crate) stdin: StdinRole,
@@ -49,6 +51,7 @@ impl<'a> Unlocking<'a> {
             args: &args.unlock,
             volume_type: common.volume_type,
             volume_key_file: args.volume_key_file.as_deref(),
+            volume_key_len: None,
             token: Some(&args.token),
             stdin,
             prompt: None,
@@ -71,12 +74,7 @@ impl<'a> Unlocking<'a> {
                 None => options,
             }
         };
-        let unlock = UnlockOptions {
-            keyslot: self.args.key_slot,
-            allow_unbound: false,
-            except: None,
-            limits: self.args.limits.to_limits(),
-        };
+        let unlock = self.args.to_options();
         if let Some(unlocked) = self.by_token(&header, opened.header(), &unlock, report)? {
             let volume = options()
                 .open_unlocked(&header, &opened.data, unlocked)
@@ -107,8 +105,7 @@ impl<'a> Unlocking<'a> {
         let options = UnlockOptions {
             keyslot,
             allow_unbound,
-            except: None,
-            limits: self.args.limits.to_limits(),
+            ..self.args.to_options()
         };
         let unlocked = match self.by_token(header, storage, &options, report)? {
             Some(unlocked) => unlocked,
@@ -183,7 +180,8 @@ impl<'a> Unlocking<'a> {
         try_it: impl Fn(Secret<'_>) -> Result<T, Error>,
     ) -> anyhow::Result<T> {
         if let Some(path) = self.volume_key_file {
-            let key = keyfile::read_volume_key(path, header.into().volume_key_len())?;
+            let len = header.into().volume_key_len().or(self.volume_key_len);
+            let key = keyfile::read_volume_key(path, len)?;
             return try_it(Secret::VolumeKey(&key)).map_err(|error| self.refused(error));
         }
         let mut source = Source::new(&self.args.key, self.device, self.stdin);

@@ -391,6 +391,53 @@ fn a_named_keyslot_is_not_changed_in_place() {
     ));
 }
 
+/// Without a keyslot nobody but --key-size says how much of a file the volume key is.
+#[test]
+fn a_volume_key_of_a_volume_without_keyslots() {
+    let Some(cryptsetup) = Cryptsetup::or_skip("a volume key without keyslots") else {
+        return;
+    };
+    let volume = Volume::new();
+    must(in_folder("luksErase -q @", &volume.scratch, &volume.image));
+    let mut long = std::fs::read(volume.scratch.path("volume-key")).unwrap();
+    long.extend(b"and more");
+    volume.scratch.file("long", &long);
+    let mut findings = Findings::default();
+    for bits in [512, 256] {
+        findings.case();
+        let words = format!("luksAddKey {CHEAP} -s {bits} --volume-key-file @long @ @k3");
+        compare(&cryptsetup, &volume, (&words, ""), &mut findings);
+    }
+    findings.finish();
+}
+
+/// What cannot be meant is refused, and limits hold for the verbs that change a header too.
+#[test]
+fn no_option_of_a_key_verb_is_ignored() {
+    let volume = Volume::new();
+    let before = std::fs::read(&volume.image).unwrap();
+    for (words, said) in [
+        ("luksKillSlot -q -S 1 @ 1", "--key-slot"),
+        ("luksKillSlot -q --max-header 32767 @ 1", "--max-header"),
+        ("luksAddKey -d @k1 --max-header 32767 @ @k3", "--max-header"),
+        (
+            "luksChangeKey -d @k1 --max-header 32767 @ @k3",
+            "--max-header",
+        ),
+        ("luksConvertKey -d @k1 --max-header 32767 @", "--max-header"),
+        ("luksRemoveKey --max-header 32767 @ @k1", "--max-header"),
+        (
+            "luksRemoveKey --max-pbkdf-iterations 999 @ @k1",
+            "--max-pbkdf-iterations",
+        ),
+    ] {
+        let outcome = lucarne(in_folder(words, &volume.scratch, &volume.image));
+        assert_eq!(outcome.code, Some(1), "{words}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(said), "{words}: {}", outcome.stderr);
+        assert!(before == std::fs::read(&volume.image).unwrap(), "{words}");
+    }
+}
+
 /// cryptsetup takes an empty standard input for a yes; a key is not removed here unless somebody said so.
 #[test]
 fn a_keyslot_is_not_killed_without_a_word() {

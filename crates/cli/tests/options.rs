@@ -131,7 +131,7 @@ fn value_of(long: &str) -> &'static str {
 /// Other options that this one needs.
 fn company_of(long: &str, verb: &str) -> &'static [&'static str] {
     match long {
-        // Without --unbound it means nothing there, and does no harm.
+        // There it is not the length of a cipher's key.
         "key-size" if verb == "luksAddKey" => &[],
         "key-size" => &["--cipher", "aes-xts-plain64"],
         "keyslot-cipher" => &["--keyslot-key-size", "512"],

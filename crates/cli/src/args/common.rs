@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use lucarne::{CipherError, Kernel};
 
-use crate::size;
+use crate::{report::complain, size};
 
 /// Options of every verb.
 #[derive(Debug, Clone, Args)]
@@ -89,6 +89,21 @@ pub(crate) struct KeyFileArgs {
     /// Ask for the passphrase twice
     #[arg(short = 'y', long)]
     pub(crate) verify_passphrase: bool,
+}
+
+impl KeyFileArgs {
+    /// With the key file that an operand names, unless --key-file names one.
+    pub(crate) fn with_operand(&self, operand: Option<&PathBuf>) -> Self {
+        let mut key = self.clone();
+        match (&key.key_file, operand) {
+            (Some(_), Some(_)) => {
+                complain("--key-file takes precedence over the operand KEYFILE");
+            }
+            (None, operand) => key.key_file = operand.cloned(),
+            (Some(_), None) => {}
+        }
+        key
+    }
 }
 
 /// How sectors are encrypted and decrypted.

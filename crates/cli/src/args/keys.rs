@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{KeyFileArgs, PbkdfArgs, RestArgs, UnlockArgs};
+use super::{KeyFileArgs, LimitArgs, PbkdfArgs, RestArgs, UnlockArgs};
 use crate::size;
 
 /// Options that are accepted and change nothing here.
@@ -63,7 +63,7 @@ pub(crate) struct LuksAddKeyArgs {
     #[arg(long, requires = "key_size", help_heading = "Keyslot")]
     pub(crate) unbound: bool,
 
-    /// The length in bits of the key of its own
+    /// The length in bits of the key of its own, or of that of --volume-key-file where no keyslot says it
     #[arg(short = 's', long, value_name = "BITS", value_parser = size::some_key_bits, help_heading = "Keyslot")]
     pub(crate) key_size: Option<u32>,
 
@@ -203,10 +203,34 @@ pub(crate) struct LuksKillSlotArgs {
     pub(crate) slot: u32,
 
     #[command(flatten)]
-    pub(crate) unlock: UnlockArgs,
+    pub(crate) key: KeyFileArgs,
+
+    /// Ask this often on the terminal
+    #[arg(short = 'T', long, value_name = "N", default_value = "3", value_parser = size::number_u32, help_heading = "Passphrase")]
+    tries: u32,
+
+    /// The header lies in this file
+    #[arg(long, value_name = "FILE", help_heading = "Unlocking")]
+    pub(crate) header: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
 
     #[command(flatten)]
     pub(crate) rest: RestArgs,
+}
+
+impl LuksKillSlotArgs {
+    /// How another keyslot is unlocked: by whichever passphrase opens one, so that none can be named.
+    pub(crate) fn unlock(&self) -> UnlockArgs {
+        UnlockArgs {
+            key: self.key.clone(),
+            tries: self.tries,
+            key_slot: None,
+            header: self.header.clone(),
+            limits: self.limits.clone(),
+        }
+    }
 }
 
 /// `luksErase`

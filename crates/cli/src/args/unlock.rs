@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lucarne::{Cost, CostLimits};
+use lucarne::{Cost, CostLimits, UnlockOptions};
 
 use super::{KeyFileArgs, PolicyArgs, TokenUnlockArgs};
 use crate::size;
@@ -28,6 +28,17 @@ pub(crate) struct UnlockArgs {
 
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+}
+
+impl UnlockArgs {
+    /// The library's options.
+    pub(crate) fn to_options(&self) -> UnlockOptions {
+        UnlockOptions {
+            keyslot: self.key_slot,
+            limits: self.limits.to_limits(),
+            ..UnlockOptions::default()
+        }
+    }
 }
 
 /// How a volume is opened: unlocked, by a token, or by its key.

@@ -6,16 +6,16 @@ use std::{
 };
 
 use anyhow::Context;
-use lucarne::{Access, AnyEditor, FileStorage, HeaderEditor, LuksVersion, Unlocked};
+use lucarne::{Access, AnyEditor, Error, FileStorage, HeaderEditor, Unlocked};
 
 use crate::{
-    args::{CommonArgs, UnlockArgs, VolumeType},
+    args::{CommonArgs, LimitArgs, UnlockArgs, VolumeType},
     device,
     exit::shown,
     header,
     passphrase::StdinRole,
     report::{Report, complain},
-    unlock::{Unlocking, expect_version, say_unlocked},
+    unlock::{Unlocking, read_header, say_unlocked},
 };
 
 /// The last keyslot's removal, in cryptsetup's words.
@@ -50,17 +50,17 @@ impl HeaderDevice {
     }
 
     /// Reads the header, of either version.
-    pub(super) fn any_editor(&self) -> anyhow::Result<AnyEditor<'_>> {
-        let editor = AnyEditor::open(&self.storage).with_context(|| shown(&self.path))?;
-        expect_version(&self.path, editor.version(), self.volume_type)?;
-        Ok(editor.with_patience(self.patience))
+    pub(super) fn any_editor(&self, limits: &LimitArgs) -> anyhow::Result<AnyEditor<'_>> {
+        let header = read_header(&self.path, &self.storage, self.volume_type, limits)?;
+        Ok(AnyEditor::of_judged(&self.storage, header).with_patience(self.patience))
     }
 
     /// Reads the header, for what LUKS2 alone has.
-    pub(super) fn editor(&self) -> anyhow::Result<HeaderEditor<'_>> {
-        let editor = HeaderEditor::open(&self.storage).with_context(|| shown(&self.path))?;
-        expect_version(&self.path, LuksVersion::Luks2, self.volume_type)?;
-        Ok(editor.with_patience(self.patience))
+    pub(super) fn editor(&self, limits: &LimitArgs) -> anyhow::Result<HeaderEditor<'_>> {
+        match self.any_editor(limits)? {
+            AnyEditor::Luks1(_) => Err(Error::Luks1).with_context(|| self.shown()),
+            AnyEditor::Luks2(editor) => Ok(editor),
+        }
     }
 
     pub(super) fn storage(&self) -> &FileStorage {
@@ -95,6 +95,7 @@ pub(super) fn unlocking<'a>(device: &'a Path, args: &'a UnlockArgs, prompt: &str
         // The editor has read the header, and seen to its version.
         volume_type: VolumeType::Luks,
         volume_key_file: None,
+        volume_key_len: None,
         stdin: StdinRole::Free,
         prompt: Some(prompt.to_owned()),
         token: None,

@@ -20,7 +20,7 @@ pub(crate) fn run(
     args.rest.complain();
     let slots = Slots::of(args);
     let device = HeaderDevice::open(&args.device, args.unlock.header.as_deref(), common)?;
-    let mut editor = device.any_editor()?;
+    let mut editor = device.any_editor(&args.unlock.limits)?;
     let options = format_options::keyslot(&args.pbkdf, slots.new, editor.header())?;
     // Before a passphrase is asked for, which would be for nothing.
     if let Some(slot) = slots.new
@@ -92,10 +92,10 @@ fn existing_key(
         "Enter any existing passphrase: ",
     );
     unlocking.volume_key_file = args.volume_key_file.as_deref();
+    unlocking.volume_key_len = args.key_size.map(|bytes| bytes as usize);
     let options = UnlockOptions {
         keyslot,
-        limits: args.unlock.limits.to_limits(),
-        ..UnlockOptions::default()
+        ..args.unlock.to_options()
     };
     editing::unlock(editor, &unlocking, &options, report)
 }

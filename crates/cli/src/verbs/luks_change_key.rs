@@ -17,7 +17,7 @@ pub(crate) fn run(
 ) -> anyhow::Result<()> {
     args.rest.complain();
     let device = HeaderDevice::open(&args.device, args.unlock.header.as_deref(), common)?;
-    let mut editor = device.any_editor()?;
+    let mut editor = device.any_editor(&args.unlock.limits)?;
     let options = format_options::keyslot(&args.pbkdf, args.unlock.key_slot, editor.header())?;
     let unlocking = editing::unlocking(
         &args.device,
@@ -25,10 +25,8 @@ pub(crate) fn run(
         "Enter passphrase to be changed: ",
     );
     let which = UnlockOptions {
-        keyslot: args.unlock.key_slot,
         allow_unbound: true,
-        limits: args.unlock.limits.to_limits(),
-        ..UnlockOptions::default()
+        ..args.unlock.to_options()
     };
     let key = editing::unlock(&editor, &unlocking, &which, report)?;
     let new_key = args.new_key();

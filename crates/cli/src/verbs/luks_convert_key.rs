@@ -17,7 +17,7 @@ pub(crate) fn run(
 ) -> anyhow::Result<()> {
     args.rest.complain();
     let device = HeaderDevice::open(&args.device, args.unlock.header.as_deref(), common)?;
-    let mut editor = device.editor()?;
+    let mut editor = device.editor(&args.unlock.limits)?;
     let options = format_options::keyslot(&args.pbkdf, None, editor.header())?;
     let unlocking = editing::unlocking(
         &args.device,
@@ -25,10 +25,8 @@ pub(crate) fn run(
         "Enter passphrase for keyslot to be converted: ",
     );
     let which = UnlockOptions {
-        keyslot: args.unlock.key_slot,
         allow_unbound: true,
-        limits: args.unlock.limits.to_limits(),
-        ..UnlockOptions::default()
+        ..args.unlock.to_options()
     };
     let (key, passphrase) = unlocking.with_secret(editor.header(), |secret| {
         let unlocked = editor.unlock(secret, &which)?;

@@ -25,6 +25,7 @@ pub(crate) fn run(args: &LuksDumpArgs, common: &CommonArgs, report: &Report) -> 
         args: &args.unlock,
         volume_type: common.volume_type,
         volume_key_file: None,
+        volume_key_len: None,
         token: None,
         stdin: StdinRole::Free,
         prompt: None,

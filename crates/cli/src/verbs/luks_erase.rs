@@ -4,7 +4,7 @@ use anyhow::Context;
 
 use super::editing::HeaderDevice;
 use crate::{
-    args::{CommonArgs, LuksEraseArgs},
+    args::{CommonArgs, LimitArgs, LuksEraseArgs},
     confirm,
     report::Report,
 };
@@ -16,7 +16,7 @@ pub(crate) fn run(
 ) -> anyhow::Result<()> {
     args.rest.complain();
     let device = HeaderDevice::open(&args.device, args.header.as_deref(), common)?;
-    let mut editor = device.any_editor()?;
+    let mut editor = device.any_editor(&LimitArgs::default())?;
     confirm::confirm(
         common.batch_mode,
         &format!(

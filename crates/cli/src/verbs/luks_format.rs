@@ -5,7 +5,7 @@ use lucarne::{Access, Output, Replace, Storage};
 
 use super::format_options;
 use crate::{
-    args::{CommonArgs, KeyFileArgs, LuksFormatArgs},
+    args::{CommonArgs, LuksFormatArgs},
     confirm, device,
     exit::{Failure, shown},
     passphrase::{Source, StdinRole},
@@ -20,7 +20,10 @@ pub(crate) fn run(
 ) -> anyhow::Result<()> {
     args.rest.complain();
     let options = format_options::translate(&args.format, common)?;
-    let key = with_positional_key_file(args);
+    let key = args
+        .format
+        .key
+        .with_operand(args.positional_key_file.as_ref());
     let header = args.format.header.as_deref();
     let overwritten = header.unwrap_or(&args.device);
     let device = match header {
@@ -66,17 +69,4 @@ pub(crate) fn run(
     }
     report.say(&format!("Key slot {} created.", options.keyslot));
     Ok(())
-}
-
-/// The second operand is a key file too, after `--key-file`.
-fn with_positional_key_file(args: &LuksFormatArgs) -> KeyFileArgs {
-    let mut key = args.format.key.clone();
-    if args.positional_key_file.is_some() {
-        if key.key_file.is_some() {
-            complain("--key-file takes precedence over the operand KEYFILE");
-        } else {
-            key.key_file = args.positional_key_file.clone();
-        }
-    }
-    key
 }

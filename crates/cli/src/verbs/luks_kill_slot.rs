@@ -23,8 +23,8 @@ pub(crate) fn run(
     report: &Report,
 ) -> anyhow::Result<()> {
     args.rest.complain();
-    let device = HeaderDevice::open(&args.device, args.unlock.header.as_deref(), common)?;
-    let mut editor = device.any_editor()?;
+    let device = HeaderDevice::open(&args.device, args.header.as_deref(), common)?;
+    let mut editor = device.any_editor(&args.limits)?;
     if !editor.header().has_keyslot(args.slot) {
         return Err(Failure::Parameters(format!(
             "{}: keyslot {} is not in use",
@@ -38,8 +38,7 @@ pub(crate) fn run(
     if is_last {
         confirm::confirm(common.batch_mode, LAST_KEYSLOT)?;
     }
-    let nobody_to_ask =
-        common.batch_mode && args.unlock.key.key_file.is_none() && stdin().is_terminal();
+    let nobody_to_ask = common.batch_mode && args.key.key_file.is_none() && stdin().is_terminal();
     if !nobody_to_ask {
         match verify(args, is_last, &editor, report) {
             // A script that gives no passphrase and says that it means it.
@@ -68,16 +67,12 @@ fn verify(
     editor: &AnyEditor<'_>,
     report: &Report,
 ) -> anyhow::Result<()> {
-    let unlocking = editing::unlocking(
-        &args.device,
-        &args.unlock,
-        "Enter any remaining passphrase: ",
-    );
+    let unlock = args.unlock();
+    let unlocking = editing::unlocking(&args.device, &unlock, "Enter any remaining passphrase: ");
     let which = UnlockOptions {
         keyslot: is_last.then_some(args.slot),
         except: (!is_last).then_some(args.slot),
-        limits: args.unlock.limits.to_limits(),
-        ..UnlockOptions::default()
+        ..unlock.to_options()
     };
     editing::unlock(editor, &unlocking, &which, report)?;
     Ok(())

@@ -11,7 +11,7 @@ use crate::{
     args::{CommonArgs, LuksRemoveKeyArgs, UnlockArgs},
     confirm,
     exit::Failure,
-    report::{Report, complain},
+    report::Report,
 };
 
 pub(crate) fn run(
@@ -20,15 +20,19 @@ pub(crate) fn run(
     report: &Report,
 ) -> anyhow::Result<()> {
     args.rest.complain();
-    let unlock = with_positional_key_file(args);
+    let unlock = UnlockArgs {
+        key: args
+            .unlock
+            .key
+            .with_operand(args.positional_key_file.as_ref()),
+        ..args.unlock.clone()
+    };
     let device = HeaderDevice::open(&args.device, unlock.header.as_deref(), common)?;
-    let mut editor = device.any_editor()?;
+    let mut editor = device.any_editor(&unlock.limits)?;
     let unlocking = editing::unlocking(&args.device, &unlock, "Enter passphrase to be deleted: ");
     let which = UnlockOptions {
-        keyslot: unlock.key_slot,
         allow_unbound: true,
-        limits: unlock.limits.to_limits(),
-        ..UnlockOptions::default()
+        ..unlock.to_options()
     };
     let key = editing::unlock(&editor, &unlocking, &which, report)?;
     let Some(keyslot) = key.keyslot else {
@@ -44,16 +48,4 @@ pub(crate) fn run(
     device.warn_of_old_copies();
     report.say(&format!("Key slot {keyslot} removed."));
     Ok(())
-}
-
-fn with_positional_key_file(args: &LuksRemoveKeyArgs) -> UnlockArgs {
-    let mut unlock = args.unlock.clone();
-    if args.positional_key_file.is_some() {
-        if unlock.key.key_file.is_some() {
-            complain("--key-file takes precedence over the operand KEYFILE");
-        } else {
-            unlock.key.key_file = args.positional_key_file.clone();
-        }
-    }
-    unlock
 }

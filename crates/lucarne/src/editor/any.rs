@@ -40,10 +40,16 @@ impl<'s> AnyEditor<'s> {
     /// # Errors
     /// As [`read_any_header`].
     pub fn open(storage: &'s dyn Storage) -> Result<Self, Error> {
-        Ok(match read_any_header(storage)? {
+        Ok(Self::of_judged(storage, read_any_header(storage)?))
+    }
+
+    /// As [`Self::open`], with what was read and judged before.
+    #[must_use]
+    pub fn of_judged(storage: &'s dyn Storage, header: AnyHeader) -> Self {
+        match header {
             AnyHeader::Luks1(header) => Self::Luks1(Luks1Editor::of_judged(storage, header)),
             AnyHeader::Luks2(selected) => Self::Luks2(HeaderEditor::of_judged(storage, selected)),
-        })
+        }
     }
 
     /// [`HeaderEditor::with_patience`]
