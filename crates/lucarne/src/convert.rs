@@ -41,12 +41,10 @@
 mod to_luks1;
 mod to_luks2;
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use lucarne_storage::Storage;
 
-use crate::editor::commit::{IN_THIS_PROCESS, lock};
 use crate::error::{flushing, writing};
 use crate::{AnyHeader, Error, LuksVersion, read_any_header};
 
@@ -99,19 +97,6 @@ pub fn convert(
             Err(Error::refused("the header is LUKS2 already"))
         }
     }
-}
-
-/// Does it while nobody else changes the header.
-fn alone(
-    storage: &dyn Storage,
-    patience: Option<Duration>,
-    act: impl FnOnce() -> Result<(), Error>,
-) -> Result<(), Error> {
-    let _alone_here = IN_THIS_PROCESS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    let _alone = lock(storage, patience)?;
-    act()
 }
 
 fn write_durably(storage: &dyn Storage, bytes: &[u8], offset: u64) -> Result<(), Error> {

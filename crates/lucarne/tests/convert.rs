@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod common;
+
+use common::{cheap, states};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -15,14 +18,6 @@ use lucarne_storage::fault::RecordingStorage;
 const PASSPHRASES: [&[u8]; 8] = [
     b"first", b"second", b"third", b"fourth", b"fifth", b"sixth", b"seventh", b"eighth",
 ];
-
-fn cheap() -> KdfRequest {
-    KdfRequest {
-        kind: KdfKind::Pbkdf2,
-        iterations: Some(1000),
-        ..KdfRequest::default()
-    }
-}
 
 fn old_format() -> FormatOptions {
     FormatOptions {
@@ -129,7 +124,7 @@ fn stop_everywhere(start: &[u8], keyslots: &[u32], to: LuksVersion) {
     let from = version(&started);
     let (mut old, mut new) = (0, 0);
     let mut seen = HashSet::new();
-    for image in recorder.crash_states() {
+    for image in states(&recorder) {
         let is_untouched = image[1 << 20..] == start[1 << 20..];
         assert!(is_untouched, "the data were touched");
         let image = MemoryStorage::from(image);

@@ -3,32 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod common;
+
+use common::{FIRST, SECOND, THIRD, cheap, keyslot_options, states};
 use lucarne::{
-    Error, FormatOptions, HeaderEditor, KdfKind, KdfRequest, KeyslotOptions, MemoryStorage, Secret,
-    SectorSize, Storage, UnlockOptions, luks2::Priority, read_header, unlock,
+    Error, FormatOptions, HeaderEditor, KeyslotOptions, MemoryStorage, Secret, SectorSize, Storage,
+    UnlockOptions, luks2::Priority, read_header, unlock,
 };
 use lucarne_storage::fault::RecordingStorage;
 use serde_json::json;
-
-const FIRST: &[u8] = b"a first example";
-const SECOND: &[u8] = b"a second example";
-const THIRD: &[u8] = b"a third example";
-
-fn cheap() -> KdfRequest {
-    KdfRequest {
-        kind: KdfKind::Pbkdf2,
-        iterations: Some(1000),
-        ..KdfRequest::default()
-    }
-}
-
-fn keyslot_options() -> KeyslotOptions {
-    KeyslotOptions {
-        kdf: cheap(),
-        area_cipher: Some(("aes-xts-plain64".parse().unwrap(), 32)),
-        ..KeyslotOptions::default()
-    }
-}
 
 /// A volume with two keyslots, in 640 KiB of header.
 fn volume() -> Vec<u8> {
@@ -138,14 +121,6 @@ const VERBS: &[Verb] = &[
         &[FIRST, SECOND],
     ),
 ];
-
-/// The states to try: with LUCARNE_TEST_CRASH=all all that [`RecordingStorage::all_crash_states`] gives.
-fn states(recorder: &RecordingStorage) -> Box<dyn Iterator<Item = Vec<u8>> + '_> {
-    match std::env::var_os("LUCARNE_TEST_CRASH") {
-        Some(_) => Box::new(recorder.all_crash_states()),
-        None => Box::new(recorder.crash_states()),
-    }
-}
 
 fn opens(image: &MemoryStorage, passphrase: &[u8]) -> bool {
     let header = read_header(image).unwrap().header;

@@ -3,16 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod common;
+
+use common::{FIRST, SECOND, THIRD, cheap, states};
 use lucarne::{
-    CipherSpec, Error, FormatOptions, KdfKind, KdfRequest, KeyslotOptions, Luks1Editor,
-    LuksVersion, MemoryStorage, Secret, Storage, UnlockOptions, Volume, luks1, read_any_header,
-    unlock,
+    CipherSpec, Error, FormatOptions, KdfRequest, KeyslotOptions, Luks1Editor, LuksVersion,
+    MemoryStorage, Secret, Storage, UnlockOptions, Volume, luks1, read_any_header, unlock,
 };
 use lucarne_storage::fault::{Event, RecordingStorage};
-
-const FIRST: &[u8] = b"a first example";
-const SECOND: &[u8] = b"a second example";
-const THIRD: &[u8] = b"a third example";
 
 /// Keys of 16 bytes, for small areas.
 fn format_options() -> FormatOptions {
@@ -22,14 +20,6 @@ fn format_options() -> FormatOptions {
         key_len: 16,
         kdf: cheap(),
         ..FormatOptions::default()
-    }
-}
-
-fn cheap() -> KdfRequest {
-    KdfRequest {
-        kind: KdfKind::Pbkdf2,
-        iterations: Some(1000),
-        ..KdfRequest::default()
     }
 }
 
@@ -245,7 +235,7 @@ fn a_power_cut_loses_no_key() {
         verb.run(&recorder).unwrap();
         let mut seen = Vec::new();
         let mut last = None;
-        for (count, image) in recorder.crash_states().enumerate() {
+        for (count, image) in states(&recorder).enumerate() {
             // Most states differ from the one before in noise alone.
             if last.as_ref() == Some(&image) {
                 continue;
@@ -361,7 +351,7 @@ fn a_power_cut_while_formatting_leaves_no_volume_or_the_new_one() {
         lucarne::format(&recorder, None, THIRD, &format_options()).unwrap();
         let (mut without, mut made) = (0, 0);
         let mut last = None;
-        for image in recorder.crash_states() {
+        for image in states(&recorder) {
             // As far as the header is concerned: what lies behind is zeros, noise or the past.
             let head = image[..592].to_vec();
             if last.as_ref() == Some(&head) {

@@ -2,31 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod common;
+
+use common::{FIRST, SECOND, THIRD, cheap, keyslot_options, states};
 use lucarne::{
-    Error, FormatOptions, HeaderBackup, HeaderEditor, KdfKind, KdfRequest, KeyslotOptions,
-    MemoryStorage, Secret, SectorSize, Storage, UnlockOptions, read_header, unlock,
+    Error, FormatOptions, HeaderBackup, HeaderEditor, MemoryStorage, Secret, SectorSize, Storage,
+    UnlockOptions, read_header, unlock,
 };
 use lucarne_storage::fault::RecordingStorage;
-
-const FIRST: &[u8] = b"a first example";
-const SECOND: &[u8] = b"a second example";
-const THIRD: &[u8] = b"a third example";
-
-fn cheap() -> KdfRequest {
-    KdfRequest {
-        kind: KdfKind::Pbkdf2,
-        iterations: Some(1000),
-        ..KdfRequest::default()
-    }
-}
-
-fn keyslot_options() -> KeyslotOptions {
-    KeyslotOptions {
-        kdf: cheap(),
-        area_cipher: Some(("aes-xts-plain64".parse().unwrap(), 32)),
-        ..KeyslotOptions::default()
-    }
-}
 
 /// A volume whose keyslots area has room for so many keys.
 fn volume(keys: u64, metadata_size: u64) -> MemoryStorage {
@@ -165,7 +148,7 @@ fn a_power_cut_leaves_all_old_keys_or_all_new_ones() {
 
         let (mut old_states, mut new_states, mut between) = (0, 0, 0);
         let mut last = None;
-        for image in recorder.crash_states() {
+        for image in states(&recorder) {
             if last.as_ref() == Some(&image) {
                 continue;
             }
@@ -251,7 +234,7 @@ fn where_it_cannot_be_atomic_the_same_restore_completes_it() {
         let restore = backup.compare(&recorder).unwrap();
         assert!(!restore.is_atomic());
         restore.run(None).unwrap();
-        for image in recorder.crash_states() {
+        for image in states(&recorder) {
             let image = MemoryStorage::from(image);
             backup.compare(&image).unwrap().run(None).unwrap();
             assert!(opening(&image) == keys);
@@ -269,7 +252,7 @@ fn where_no_header_was_there_is_none_or_the_new() {
         assert!(restore.warnings().no_header && !restore.is_atomic());
         restore.run(None).unwrap();
         let (mut none, mut new) = (0, 0);
-        for image in recorder.crash_states() {
+        for image in states(&recorder) {
             let image = MemoryStorage::from(image);
             match read_header(&image) {
                 Ok(_) => {
@@ -302,7 +285,7 @@ fn a_damaged_copy_is_mended_in_the_backup_and_the_volume_only_read() {
         // And a damaged header is replaced by a sound one, the damaged copy first.
         let recorder = RecordingStorage::new(bytes);
         sound.compare(&recorder).unwrap().run(None).unwrap();
-        for image in recorder.crash_states() {
+        for image in states(&recorder) {
             assert!(opening(&MemoryStorage::from(image)) == [FIRST]);
         }
     }

@@ -5,7 +5,12 @@ use anyhow::Result;
 use crate::command::{cargo, run};
 
 /// The tests that look at LUCARNE_TEST_CRASH.
-const TESTS: [&str; 1] = ["editor_crash"];
+const TESTS: [&str; 4] = [
+    "editor_crash",
+    "luks1_editor_crash",
+    "restore_crash",
+    "convert",
+];
 
 pub(crate) fn run_all() -> Result<()> {
     for test in TESTS {

@@ -113,13 +113,28 @@ pub(super) fn parse_range(area: &Object<'_>) -> Result<Range<u64>, CorruptKind> 
     Ok(offset..end)
 }
 
+/// Whether two areas have a byte in common.
+///
+/// ```
+/// use lucarne_format::luks2::areas_overlap;
+/// assert!(areas_overlap(&(0..4096), &(4095..8192)));
+/// assert!(!areas_overlap(&(0..4096), &(4096..8192)));
+/// ```
+#[must_use]
+pub fn areas_overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
 /// The first gap of `len_bytes` within `space` that no area of `used` touches, on a multiple of
 /// 4096 bytes.
-pub(super) fn first_gap(
-    space: Range<u64>,
-    mut used: Vec<Range<u64>>,
-    len_bytes: u64,
-) -> Option<u64> {
+///
+/// ```
+/// use lucarne_format::luks2::first_gap;
+/// assert_eq!(first_gap(0x8000..0x20000, vec![0x8000..0x9000], 0x1000), Some(0x9000));
+/// assert_eq!(first_gap(0x8000..0x20000, vec![0x8000..0x9000], 0x20000), None);
+/// ```
+#[must_use]
+pub fn first_gap(space: Range<u64>, mut used: Vec<Range<u64>>, len_bytes: u64) -> Option<u64> {
     used.sort_unstable_by_key(|range| range.start);
     let mut start = space.start.checked_next_multiple_of(AREA_ALIGNMENT_BYTES)?;
     for range in used {

@@ -26,7 +26,7 @@ pub mod strictness;
 pub mod token;
 pub mod unusable;
 
-pub use area::Area;
+pub use area::{Area, areas_overlap, first_gap};
 pub use binary_header::{HEADER_SALT_LEN, HeaderCopy};
 pub use checksum::ChecksumAlgorithm;
 pub use config::KEYSLOTS_SIZE_MAX;

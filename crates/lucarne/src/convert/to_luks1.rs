@@ -10,9 +10,9 @@ use lucarne_format::luks1::{
 use lucarne_format::luks2::{Area, Digest, Header, Kdf, Keyslot, Luks2Keyslot, Selected};
 use lucarne_storage::Storage;
 
-use super::{AREA_ALIGNMENT, SECTOR_LEN, alone, write_durably};
+use super::{AREA_ALIGNMENT, SECTOR_LEN, write_durably};
 use crate::any_header::LUKS1_SECTOR_LEN;
-use crate::editor::commit::{changed_meanwhile, is_same, refuse_newer_copy};
+use crate::editor::commit::{alone, changed_meanwhile, is_same, refuse_newer_copy};
 use crate::editor::{HeaderEditor, Luks1Editor};
 use crate::error::{flushing, measuring};
 use crate::header_io::{clear, fill_with_noise};
@@ -51,19 +51,19 @@ pub(super) fn convert(
     let (first, second) = bytes.split_at(SECTOR_LEN);
     let secondary = old.header.header_size();
     let copies_end = 2 * secondary;
-    alone(storage, patience, || {
-        let now = read_header(storage)?;
-        if !is_same(&now.header, editor.header())? || now.repair.secondary.is_some() {
-            return Err(changed_meanwhile());
-        }
-        write_durably(storage, second, SECTOR_LEN as u64)?;
-        write_durably(storage, first, 0)?;
-        write_durably(storage, &[0; SECTOR_LEN], secondary)?;
-        clear(storage, 2 * SECTOR_LEN as u64..AREA_ALIGNMENT)?;
-        // Free areas may lie here now.
-        fill_with_noise(storage, AREA_ALIGNMENT, copies_end - AREA_ALIGNMENT)?;
-        storage.flush().map_err(flushing)
-    })?;
+    let alone = alone(storage, patience)?;
+    let now = read_header(storage)?;
+    if !is_same(&now.header, editor.header())? || now.repair.secondary.is_some() {
+        return Err(changed_meanwhile());
+    }
+    write_durably(storage, second, SECTOR_LEN as u64)?;
+    write_durably(storage, first, 0)?;
+    write_durably(storage, &[0; SECTOR_LEN], secondary)?;
+    clear(storage, 2 * SECTOR_LEN as u64..AREA_ALIGNMENT)?;
+    // Free areas may lie here now.
+    fill_with_noise(storage, AREA_ALIGNMENT, copies_end - AREA_ALIGNMENT)?;
+    storage.flush().map_err(flushing)?;
+    drop(alone);
     // It is LUKS1 already. Those that lay where only LUKS1 has areas get their numbers back.
     let mut editor = Luks1Editor::of_judged(storage, new).with_patience(patience);
     for (&id, &stand_in) in arrangement.iter().flat_map(|made| &made.stand_ins) {

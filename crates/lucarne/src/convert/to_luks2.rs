@@ -8,8 +8,8 @@ use lucarne_format::luks1::{Header as Luks1Header, KeyslotState};
 use lucarne_format::luks2::{Area, Header, HeaderCopy, NewHeader, Segment};
 use lucarne_storage::Storage;
 
-use super::{AREA_ALIGNMENT, SECTOR_LEN, alone, write_durably};
-use crate::editor::commit::changed_meanwhile;
+use super::{AREA_ALIGNMENT, SECTOR_LEN, write_durably};
+use crate::editor::commit::{alone, changed_meanwhile};
 use crate::editor::{HeaderEditor, Luks1Editor};
 use crate::error::{flushing, measuring};
 use crate::header_io::{fill_with_noise, new_salt, read_luks1_header, write_copy};
@@ -42,20 +42,20 @@ pub(super) fn convert(
     let primary = plan.header.encode(HeaderCopy::Primary, new_salt()?)?;
     let (binary, json) = primary.split_at(4096);
     let (first, rest) = binary.split_at(SECTOR_LEN);
-    alone(storage, patience, || {
-        if read_luks1_header(storage)? != *editor.header() {
-            return Err(changed_meanwhile());
-        }
-        write_copy(storage, &plan.header, HeaderCopy::Secondary)?;
-        storage.flush().map_err(flushing)?;
-        write_durably(storage, json, 4096)?;
-        write_durably(storage, first, 0)?;
-        write_durably(storage, rest, SECTOR_LEN as u64)?;
-        for left in &plan.left_over {
-            fill_with_noise(storage, left.start, left.end - left.start)?;
-        }
-        storage.flush().map_err(flushing)
-    })?;
+    let alone = alone(storage, patience)?;
+    if read_luks1_header(storage)? != *editor.header() {
+        return Err(changed_meanwhile());
+    }
+    write_copy(storage, &plan.header, HeaderCopy::Secondary)?;
+    storage.flush().map_err(flushing)?;
+    write_durably(storage, json, 4096)?;
+    write_durably(storage, first, 0)?;
+    write_durably(storage, rest, SECTOR_LEN as u64)?;
+    for left in &plan.left_over {
+        fill_with_noise(storage, left.start, left.end - left.start)?;
+    }
+    storage.flush().map_err(flushing)?;
+    drop(alone);
     // It is LUKS2 already. Where the areas lie does not matter, but cryptsetup takes a volume back only
     // from its own places.
     HeaderEditor::open(storage)?

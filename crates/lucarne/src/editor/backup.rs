@@ -5,7 +5,7 @@ use std::time::Duration;
 use lucarne_format::luks2::{Header, HeaderCopy, Selected};
 use lucarne_storage::{MemoryStorage, Storage};
 
-use super::commit::{lock, refuse_newer_copy};
+use super::commit::{alone, refuse_newer_copy};
 use crate::error::reading;
 use crate::header_io::random_failed;
 use crate::{Error, read_header};
@@ -46,14 +46,14 @@ impl std::fmt::Debug for HeaderBackup {
 }
 
 impl HeaderBackup {
-    /// Takes it from a volume, with other processes that change the header kept out meanwhile; they are
-    /// waited for for at most `patience`, and not kept out at all with `None`. The volume is only read:
+    /// Takes it from a volume, with everybody else who changes the header kept out meanwhile; other processes
+    /// are waited for for at most `patience`, and not kept out at all with `None`. The volume is only read:
     /// a damaged copy of its header is mended in the backup alone.
     ///
     /// # Errors
     /// As [`read_header`], and [`Error::Busy`].
     pub fn take(storage: &dyn Storage, patience: Option<Duration>) -> Result<Self, Error> {
-        let _alone = lock(storage, patience)?;
+        let _alone = alone(storage, patience)?;
         Self::read(storage)
     }
 

@@ -23,7 +23,16 @@ use crate::error::{Busy, IoOp, flushing, writing};
 use crate::header_io::{fill_with_noise, write_copy};
 
 /// Changes by threads of this process; other processes are kept out by the storage's lock.
-pub(crate) static IN_THIS_PROCESS: Mutex<()> = Mutex::new(());
+static IN_THIS_PROCESS: Mutex<()> = Mutex::new(());
+
+/// As long as it lives nobody else changes a header: no thread of this process, and no process that asks for
+/// the storage's lock.
+#[must_use]
+pub(crate) struct Alone<'s> {
+    // Given back first: another thread may have opened the same file.
+    _lock: HeaderLock<'s>,
+    _here: MutexGuard<'static, ()>,
+}
 
 /// How a header is read, and read again before it is changed.
 pub(super) type ReadHeader = fn(&dyn Storage) -> Result<Selected, Error>;
@@ -60,8 +69,7 @@ pub(super) fn commit(
     patience: Option<Duration>,
     read: ReadHeader,
 ) -> Result<(), Error> {
-    let _alone_here = alone_in_this_process();
-    let _alone = lock(storage, patience)?;
+    let _alone = alone(storage, patience)?;
     let now = read(storage)?;
     if !is_same(&now.header, &old.header)? {
         return Err(changed_meanwhile());
@@ -87,28 +95,31 @@ pub(super) fn commit(
     Ok(())
 }
 
-pub(crate) fn alone_in_this_process() -> MutexGuard<'static, ()> {
-    IN_THIS_PROCESS
+/// Waits for other processes for at most `patience`; `None`: their lock is not taken.
+pub(crate) fn alone(storage: &dyn Storage, patience: Option<Duration>) -> Result<Alone<'_>, Error> {
+    let here = IN_THIS_PROCESS
         .lock()
-        .unwrap_or_else(PoisonError::into_inner)
+        .unwrap_or_else(PoisonError::into_inner);
+    let lock = match patience {
+        Some(patience) => storage
+            .lock_header(patience)
+            .map_err(|error| not_locked(error, patience))?,
+        None => HeaderLock::none(),
+    };
+    Ok(Alone {
+        _lock: lock,
+        _here: here,
+    })
 }
 
-pub(crate) fn lock(
-    storage: &dyn Storage,
-    patience: Option<Duration>,
-) -> Result<HeaderLock<'_>, Error> {
-    let Some(patience) = patience else {
-        return Ok(HeaderLock::none());
-    };
-    storage
-        .lock_header(patience)
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::WouldBlock => Error::Busy(Busy::new(format!(
-                "another process has held the header's lock for {} seconds",
-                patience.as_secs()
-            ))),
-            _ => Error::io(IoOp::Lock, 0, error),
-        })
+fn not_locked(error: std::io::Error, patience: Duration) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::WouldBlock => Error::Busy(Busy::new(format!(
+            "another process has held the header's lock for {} seconds",
+            patience.as_secs()
+        ))),
+        _ => Error::io(IoOp::Lock, 0, error),
+    }
 }
 
 pub(crate) fn changed_meanwhile() -> Error {

@@ -27,7 +27,6 @@
 //! one of the two works. Where the number must stay, that happens twice, by way of a free keyslot. Only
 //! where all eight are in use there is no place for both, and a crash can lose the one that is changed.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use lucarne_format::luks1::{Header, KEYSLOTS, KeyslotState};
@@ -35,7 +34,7 @@ use lucarne_keyslot::{KdfKind, KdfParams};
 use lucarne_secret::with_clean_stack;
 use lucarne_storage::Storage;
 
-use super::commit::{IN_THIS_PROCESS, changed_meanwhile, lock};
+use super::commit::{alone, changed_meanwhile};
 use super::{HeaderEditor, KeyslotOptions};
 use crate::any_header::LUKS1_SECTOR_LEN;
 use crate::create::luks1::not_pbkdf2;
@@ -307,10 +306,7 @@ impl<'s> Luks1Editor<'s> {
 
     fn commit(&mut self, steps: Vec<Step>) -> Result<(), Error> {
         let storage = self.storage;
-        let _alone_here = IN_THIS_PROCESS
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let _alone = lock(storage, self.patience)?;
+        let _alone = alone(storage, self.patience)?;
         if read_luks1_header(storage)? != self.header {
             return Err(changed_meanwhile());
         }

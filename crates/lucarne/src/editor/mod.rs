@@ -56,7 +56,6 @@ pub struct HeaderEditor<'s> {
     storage: &'s dyn Storage,
     selected: Selected,
     patience: Option<Duration>,
-    read: commit::ReadHeader,
 }
 
 impl std::fmt::Debug for HeaderEditor<'_> {
@@ -88,7 +87,6 @@ impl<'s> HeaderEditor<'s> {
             storage,
             selected,
             patience: Some(Self::PATIENCE),
-            read: read_header,
         }
     }
 
@@ -98,10 +96,7 @@ impl<'s> HeaderEditor<'s> {
     /// # Errors
     /// As [`read_header`].
     pub fn open_for_repair(storage: &'s dyn Storage) -> Result<Self, Error> {
-        Ok(Self {
-            read: read_header_for_repair,
-            ..Self::of_judged(storage, read_header_for_repair(storage)?)
-        })
+        Ok(Self::of_judged(storage, read_header_for_repair(storage)?))
     }
 
     /// How long a change waits for another process that is changing this header; 30 seconds by default.
@@ -149,7 +144,7 @@ impl<'s> HeaderEditor<'s> {
             return Ok(false);
         }
         let header = self.header().edit(|_| Ok(()))?;
-        self.write(header.into())?;
+        self.write(header.into(), read_header_for_repair)?;
         Ok(true)
     }
 
@@ -193,25 +188,12 @@ impl<'s> HeaderEditor<'s> {
     }
 
     fn commit(&mut self, change: Change) -> Result<(), Error> {
-        // Where the primary copy was, somebody may have begun to use the device for something else.
-        if self.selected.repair.primary.is_some()
-            && let Some(what) = foreign_signature(self.storage)?
-        {
-            return Err(Error::refused(format!(
-                "the device looks like {what}, and only the secondary header copy is left: repair overwrites it"
-            )));
-        }
-        self.write(change)
+        self.write(change, read_header)
     }
 
-    fn write(&mut self, change: Change) -> Result<(), Error> {
-        commit::commit(
-            self.storage,
-            &self.selected,
-            &change,
-            self.patience,
-            self.read,
-        )?;
+    /// `read` decides for whom the header that is there counts as one.
+    fn write(&mut self, change: Change, read: commit::ReadHeader) -> Result<(), Error> {
+        commit::commit(self.storage, &self.selected, &change, self.patience, read)?;
         self.selected = Selected {
             header: change.header,
             repair: Default::default(),

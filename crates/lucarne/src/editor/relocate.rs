@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use lucarne_format::luks2::Keyslot;
+use lucarne_format::luks2::{Keyslot, areas_overlap};
 
 use super::{Change, HeaderEditor};
 use crate::Error;
@@ -37,7 +37,7 @@ impl HeaderEditor<'_> {
             .map(|(&id, keyslot)| (id, keyslot.area_range()))
             .collect();
         let in_the_way = |range: &Range<u64>| -> Vec<u32> {
-            let found = areas.iter().filter(|(_, area)| overlap(area, range));
+            let found = areas.iter().filter(|(_, area)| areas_overlap(area, range));
             found.map(|(&id, _)| id).collect()
         };
         let displaced: Vec<(u32, Range<u64>)> = targets
@@ -70,12 +70,12 @@ impl HeaderEditor<'_> {
             place.start >= room.start
                 && place.end <= room.end
                 && in_the_way(place).is_empty()
-                && !overlap(place, target)
+                && !areas_overlap(place, target)
         });
         let crowded = |place: &Range<u64>| {
             displaced
                 .iter()
-                .filter(|(_, target)| overlap(place, target))
+                .filter(|(_, target)| areas_overlap(place, target))
                 .count()
         };
         let place = places.min_by_key(|place| (crowded(place), place.start))?;
@@ -103,8 +103,4 @@ impl HeaderEditor<'_> {
             ..header.into()
         })
     }
-}
-
-fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
-    a.start < b.end && b.start < a.end
 }

@@ -20,17 +20,17 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use lucarne_format::luks2::{Header, HeaderCopy, Keyslot, Repair, Requirement};
+use lucarne_format::luks2::{
+    Header, HeaderCopy, Keyslot, Repair, Requirement, areas_overlap, first_gap,
+};
 use lucarne_storage::Storage;
 
 use super::backup::HeaderBackup;
-use super::commit::{alone_in_this_process, is_same, lock, order};
-use crate::error::{Busy, flushing, measuring, reading, writing};
+use super::commit::{alone, changed_meanwhile, is_same, order};
+use crate::error::{flushing, measuring, reading, writing};
 use crate::header_io::write_copy;
 use crate::{Error, read_header};
 
-/// Areas begin at multiples of it.
-const AREA_ALIGNMENT: u64 = 4096;
 /// How much is compared or written at once.
 const STEP_LEN_BYTES: usize = 1 << 20;
 
@@ -194,8 +194,7 @@ impl Restore<'_> {
     /// [`Error::Busy`] when the device's header is not what was compared any more, or another process holds
     /// the lock for longer than `patience` (`None`: no lock is taken); [`Error::Io`].
     pub fn run(self, patience: Option<Duration>) -> Result<(), Error> {
-        let _alone_here = alone_in_this_process();
-        let _alone = lock(self.storage, patience)?;
+        let _alone = alone(self.storage, patience)?;
         self.refuse_changed()?;
         let keyslots = self.backup.header().metadata().keyslots_area();
         match &self.plan {
@@ -244,12 +243,10 @@ impl Restore<'_> {
             (Found::Luks1, Found::Luks1) | (Found::Nothing, Found::Nothing) => true,
             _ => false,
         };
-        if unchanged {
-            return Ok(());
+        match unchanged {
+            true => Ok(()),
+            false => Err(changed_meanwhile()),
         }
-        Err(Error::Busy(Busy::new(
-            "the header has been changed by somebody else meanwhile; nothing was written, try again",
-        )))
     }
 
     fn write_copies(&self, order: [HeaderCopy; 2]) -> Result<(), Error> {
@@ -325,13 +322,13 @@ fn plan(backup: &HeaderBackup, old: &Header, storage: &dyn Storage) -> Result<Pl
         if is_there(storage, backup.part(&area), area.start)? {
             continue;
         }
-        if !owned.iter().any(|owned| overlap(owned, &area)) {
+        if !owned.iter().any(|owned| areas_overlap(owned, &area)) {
             fresh.push(area);
             continue;
         }
         let len = area.end.saturating_sub(area.start);
         let keeps_key = matches!(new.metadata().keyslots().get(&id), Some(Keyslot::Luks2(_)));
-        let Some(elsewhere) = gap(new.metadata().keyslots_area(), &mut used, len) else {
+        let Some(elsewhere) = first_gap(new.metadata().keyslots_area(), used.clone(), len) else {
             return Ok(Plan::Plain);
         };
         // Only of a keyslot with a key it is known how to move it.
@@ -347,23 +344,6 @@ fn plan(backup: &HeaderBackup, old: &Header, storage: &dyn Storage) -> Result<Pl
 fn areas(header: &Header) -> impl Iterator<Item = (u32, Range<u64>)> {
     let keyslots = header.metadata().keyslots().iter();
     keyslots.map(|(&id, keyslot)| (id, keyslot.area_range()))
-}
-
-fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
-    a.start < b.end && b.start < a.end
-}
-
-/// The first gap within `space` that nothing of `used` touches.
-fn gap(space: Range<u64>, used: &mut [Range<u64>], len: u64) -> Option<u64> {
-    used.sort_unstable_by_key(|range| range.start);
-    let mut start = space.start.checked_next_multiple_of(AREA_ALIGNMENT)?;
-    for range in used.iter() {
-        if start.checked_add(len)? <= range.start {
-            break;
-        }
-        start = start.max(range.end.checked_next_multiple_of(AREA_ALIGNMENT)?);
-    }
-    (start.checked_add(len)? <= space.end).then_some(start)
 }
 
 /// Whether the device holds these bytes already.
