@@ -579,3 +579,29 @@ fn convert_does_the_same() {
         }
     });
 }
+
+/// The UUID is set to the same bytes, and nothing else changes.
+#[test]
+fn luks_uuid_sets_the_same() {
+    let Some(cryptsetup) = Cryptsetup::or_skip("luksUUID of LUKS1") else {
+        return;
+    };
+    let scratch = Scratch::new();
+    scratch.file("key", PASSPHRASE);
+    let image = scratch.zeros("image", 4 << 20);
+    must(format_words(&scratch, CHEAP, &image));
+    let theirs = scratch.copy(&image, "theirs");
+    for uuid in [
+        "12345678-1234-1234-1234-123456789abc",
+        "ABCDEF00-0000-0000-0000-000000000001",
+        "no-uuid",
+    ] {
+        let words = |image: &Path| words!["luksUUID", "-q", "--uuid", uuid, image];
+        let (our, their) = (lucarne(words(&image)), cryptsetup.run(words(&theirs)));
+        assert_eq!(our.code, their.code, "{uuid}: {}", our.stderr);
+        assert!(
+            std::fs::read(&image).unwrap() == std::fs::read(&theirs).unwrap(),
+            "{uuid}"
+        );
+    }
+}

@@ -1,7 +1,7 @@
 //! `luksUUID DEVICE`
 
 use anyhow::Context;
-use lucarne::Access;
+use lucarne::{Access, AnyEditor};
 
 use crate::{
     args::{CommonArgs, LimitArgs, LuksUuidArgs},
@@ -30,7 +30,8 @@ pub(crate) fn run(args: &LuksUuidArgs, common: &CommonArgs) -> anyhow::Result<()
         .parse()
         .map_err(|error| Failure::Parameters(format!("--uuid: {error}")))?;
     let storage = device::open(path, Access::ReadWrite)?;
-    let mut editor = header::editor(path, &storage, common)?;
+    let header = read_header(path, &storage, common.volume_type, &LimitArgs::default())?;
+    let mut editor = AnyEditor::of_judged(&storage, header).with_patience(header::patience(common));
     confirm::confirm(
         common.batch_mode,
         "Do you really want to change UUID of device?",

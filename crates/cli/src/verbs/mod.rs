@@ -76,15 +76,14 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
 
 /// The verbs that change nothing of LUKS1 yet.
 fn is_for_luks2_alone(verb: &Verb) -> bool {
-    match verb {
-        Verb::LuksUuid(args) => args.uuid.is_some(),
+    matches!(
+        verb,
         Verb::LuksHeaderBackup(_)
-        | Verb::LuksHeaderRestore(_)
-        | Verb::Repair(_)
-        | Verb::Config(_)
-        | Verb::Token(_) => true,
-        _ => false,
-    }
+            | Verb::LuksHeaderRestore(_)
+            | Verb::Repair(_)
+            | Verb::Config(_)
+            | Verb::Token(_)
+    )
 }
 
 /// The choice of a kernel, of the verbs that offer it.

@@ -151,4 +151,15 @@ impl<'s> AnyEditor<'s> {
             Self::Luks2(editor) => editor.erase_keyslots(),
         }
     }
+
+    /// [`HeaderEditor::set_uuid`], [`Luks1Editor::set_uuid`]
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_uuid(&mut self, uuid: uuid::Uuid) -> Result<(), Error> {
+        match self {
+            Self::Luks1(editor) => editor.set_uuid(uuid),
+            Self::Luks2(editor) => editor.set_uuid(uuid),
+        }
+    }
 }
