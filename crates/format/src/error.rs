@@ -232,6 +232,8 @@ pub(crate) enum UnsupportedKind {
     Hash(Quoted),
     #[error("{path} type {kind}")]
     DigestType { path: String, kind: Quoted },
+    #[error("a re-encryption whose segments or strings are not those of any known tool")]
+    ReencryptionMember,
     #[error("{}", both_copies(.primary, .secondary))]
     BothCopies {
         primary: Box<Error>,

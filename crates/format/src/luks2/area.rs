@@ -146,9 +146,42 @@ pub fn first_gap(space: Range<u64>, mut used: Vec<Range<u64>>, len_bytes: u64) -
     (start.checked_add(len_bytes)? <= space.end).then_some(start)
 }
 
+/// The longest run of bytes in `space` that none of `used` touches, from a multiple of 4096 bytes on; empty if
+/// there is none.
+pub(super) fn longest_gap(space: Range<u64>, mut used: Vec<Range<u64>>) -> Range<u64> {
+    used.sort_unstable_by_key(|range| range.start);
+    let on_grid = |at: u64| {
+        at.checked_next_multiple_of(AREA_ALIGNMENT_BYTES)
+            .unwrap_or(u64::MAX)
+    };
+    let mut longest = space.end..space.end;
+    let mut start = on_grid(space.start);
+    let end = std::iter::once(space.end..space.end);
+    for range in used.into_iter().chain(end) {
+        let len = range.start.saturating_sub(start);
+        if len > longest.end.saturating_sub(longest.start) {
+            longest = start..range.start;
+        }
+        start = start.max(on_grid(range.end));
+    }
+    longest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_longest_gap_is_found_wherever_it_lies() {
+        let space = 0x8000..0x20000;
+        assert_eq!(longest_gap(space.clone(), vec![]), space);
+        let used = vec![0x10000..0x11000, 0x8000..0x9000];
+        assert_eq!(longest_gap(space.clone(), used), 0x11000..0x20000);
+        let used = vec![0x1_8000..0x1_8200, 0x1_f000..0x1_f200];
+        assert_eq!(longest_gap(space.clone(), used), 0x8000..0x18000);
+        let used = vec![0x8000..0x9000, 0x9000..0x20000];
+        assert!(longest_gap(space, used).is_empty());
+    }
 
     #[test]
     fn sizes_for_keys_are_cryptsetups() {

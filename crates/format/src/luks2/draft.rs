@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use serde_json::{Map, Value, json};
 
-use super::area::first_gap;
+use super::area::{first_gap, longest_gap};
 use super::binary_header::{BinaryFields, LABEL_LEN};
 use super::keyslot::drop_leftover_kdf_members;
 use super::member::ID_MAX;
-use super::{Digest, Luks2Keyslot, Metadata, Priority, Requirement, Segment, json_area};
+use super::{
+    Digest, Luks2Keyslot, Metadata, Priority, ReencryptKeyslot, Requirement, Segment, json_area,
+};
 use crate::Error;
 use crate::error::RefusedKind;
 use crate::text::{Text, text_field, uuid_field};
@@ -82,9 +84,12 @@ impl Draft {
     /// Where in the keyslots area an area of `len_bytes` fits first, on a multiple of 4096 bytes.
     #[must_use]
     pub fn free_area(&self, len_bytes: u64) -> Option<u64> {
+        first_gap(self.keyslots_area.clone(), self.areas_in_use(), len_bytes)
+    }
+
+    fn areas_in_use(&self) -> Vec<Range<u64>> {
         let number = |area: &Value, name: &str| area.get(name)?.as_str()?.parse::<u64>().ok();
-        let used = self
-            .json
+        self.json
             .get("keyslots")
             .and_then(Value::as_object)
             .into_iter()
@@ -94,8 +99,7 @@ impl Draft {
                 let offset = number(area, "offset")?;
                 Some(offset..offset.saturating_add(number(area, "size")?))
             })
-            .collect();
-        first_gap(self.keyslots_area.clone(), used, len_bytes)
+            .collect()
     }
 
     /// Adds a keyslot. It must be assigned to a digest before the end:
@@ -109,6 +113,28 @@ impl Draft {
             .to_json()
             .ok_or(RefusedKind::UnknownType("keyslot"))?;
         self.insert("keyslots", "keyslot", id, json)
+    }
+
+    /// Adds the keyslot of a re-encryption; it may be assigned to a digest.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` if the number is taken or above 31, or the resilience's type is unknown.
+    pub fn insert_reencrypt_keyslot(
+        &mut self,
+        id: u32,
+        keyslot: &ReencryptKeyslot,
+    ) -> Result<(), Error> {
+        let json = keyslot
+            .to_json()
+            .ok_or(RefusedKind::UnknownType("resilience"))?;
+        self.insert("keyslots", "keyslot", id, json)
+    }
+
+    /// Where in the keyslots area the longest run of bytes is free, from a multiple of 4096 on.
+    #[must_use]
+    pub fn longest_free_area(&self) -> Range<u64> {
+        longest_gap(self.keyslots_area.clone(), self.areas_in_use())
     }
 
     /// Changes a keyslot's members in place; its assignments stay, and so do members without a typed
@@ -254,6 +280,38 @@ impl Draft {
         self.remove("segments", "segment", id)?;
         self.forget("digests", "segments", id);
         Ok(())
+    }
+
+    /// Replaces all segments; each with the digests whose keys it is made with. They are numbered in this order.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` if a digest does not exist, a type is unknown, or there are more than 32.
+    pub fn replace_segments<'s>(
+        &mut self,
+        segments: impl IntoIterator<Item = (&'s Segment, Vec<u32>)>,
+    ) -> Result<(), Error> {
+        self.section("segments").clear();
+        for digest in self.section("digests").values_mut() {
+            if let Value::Object(digest) = digest {
+                digest.insert("segments".into(), json!([]));
+            }
+        }
+        for ((segment, digests), id) in segments.into_iter().zip(0_u32..) {
+            self.insert_segment(id, segment)?;
+            for digest in digests {
+                self.assign_segment(digest, id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the keyslots area end where the data begin.
+    pub fn set_keyslots_end(&mut self, end: u64) {
+        self.keyslots_area.end = end;
+        let size = end.saturating_sub(self.keyslots_area.start);
+        self.section("config")
+            .insert("keyslots_size".into(), json!(size.to_string()));
     }
 
     /// Adds a token. `token` must hold `type`, a string, and `keyslots`, an array of keyslot numbers

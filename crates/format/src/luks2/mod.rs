@@ -13,6 +13,7 @@ mod header;
 mod json_area;
 mod member;
 mod metadata;
+mod reencryption;
 mod requirements;
 mod select;
 mod validate;
@@ -41,6 +42,7 @@ pub use metadata::{DigestLinks, Metadata};
 pub use reencrypt::{
     ChecksumResilience, ReencryptDirection, ReencryptKeyslot, ReencryptMode, Resilience,
 };
+pub use reencryption::Reencryption;
 pub use requirements::Requirement;
 pub use segment::{CryptSegment, Segment, SegmentSize};
 pub use select::{Defect, Repair, Selected};

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use serde_json::{Map, Value, json};
+
 use super::Priority;
 use super::area::parse_range;
 use super::member::Object;
@@ -139,6 +141,55 @@ impl ReencryptKeyslot {
             area: parse_range(area)?,
         })
     }
+
+    /// `None` for a resilience whose members we do not know.
+    pub(super) fn to_json(&self) -> Option<Map<String, Value>> {
+        let mut area = Map::new();
+        area.insert("type".into(), json!(self.resilience.kind()));
+        area.insert("offset".into(), json!(self.area.start.to_string()));
+        let size = self.area.end.saturating_sub(self.area.start);
+        area.insert("size".into(), json!(size.to_string()));
+        if let Some(checksum) = self.resilience.checksum() {
+            area.insert("hash".into(), json!(checksum.hash));
+            area.insert("sector_size".into(), json!(checksum.sector_size));
+        }
+        if let Some(shift_size) = self.resilience.shift_size() {
+            area.insert("shift_size".into(), json!(shift_size.to_string()));
+        }
+        let mut keyslot = Map::new();
+        keyslot.insert("type".into(), json!("reencrypt"));
+        keyslot.insert("key_size".into(), json!(self.key_size));
+        keyslot.insert("mode".into(), json!(self.mode.as_str()));
+        keyslot.insert("direction".into(), json!(self.direction.as_str()));
+        keyslot.insert("area".into(), Value::Object(area));
+        if self.priority != Priority::Normal {
+            keyslot.insert("priority".into(), self.priority.to_json());
+        }
+        (!matches!(self.resilience, Resilience::Unknown { .. })).then_some(keyslot)
+    }
+}
+
+impl ReencryptMode {
+    /// The string in the JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reencrypt => "reencrypt",
+            Self::Encrypt => "encrypt",
+            Self::Decrypt => "decrypt",
+        }
+    }
+}
+
+impl ReencryptDirection {
+    /// The string in the JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Backward => "backward",
+        }
+    }
 }
 
 impl Resilience {
@@ -153,6 +204,26 @@ impl Resilience {
             Self::DatashiftJournal { .. } => "datashift-journal",
             Self::DatashiftChecksum { .. } => "datashift-checksum",
             Self::Unknown { kind } => kind,
+        }
+    }
+
+    /// The checksums' parameters, where there are checksums.
+    #[must_use]
+    pub fn checksum(&self) -> Option<&ChecksumResilience> {
+        match self {
+            Self::Checksum(checksum) | Self::DatashiftChecksum { checksum, .. } => Some(checksum),
+            _ => None,
+        }
+    }
+
+    /// How far data moves, in bytes, where they do.
+    #[must_use]
+    pub fn shift_size(&self) -> Option<u64> {
+        match self {
+            Self::Datashift { shift_size }
+            | Self::DatashiftJournal { shift_size }
+            | Self::DatashiftChecksum { shift_size, .. } => Some(*shift_size),
+            _ => None,
         }
     }
 
