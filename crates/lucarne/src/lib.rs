@@ -47,6 +47,7 @@ mod error;
 mod header_io;
 mod layout;
 mod length_token;
+mod reencrypt;
 mod sector_map;
 mod token;
 mod unlock;

@@ -50,6 +50,14 @@ impl SecretBytes {
         secret
     }
 
+    /// Takes the bytes over, and wipes where they were.
+    #[must_use]
+    pub fn from_vec(mut bytes: Vec<u8>) -> Self {
+        let secret = Self::from_slice(&bytes);
+        zeroize::Zeroize::zeroize(&mut bytes);
+        secret
+    }
+
     /// `len` bytes from the operating system's random number generator.
     ///
     /// # Errors

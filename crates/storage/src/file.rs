@@ -248,6 +248,10 @@ impl Storage for FileStorage {
         HeaderLock::take(&self.buffered, self.is_block_device, patience)
     }
 
+    fn lock_reencryption(&self, uuid: &str) -> io::Result<HeaderLock<'_>> {
+        HeaderLock::take_reencryption(uuid)
+    }
+
     fn reserve(&self, len: u64) -> io::Result<()> {
         if self.is_block_device {
             return Ok(());

@@ -93,6 +93,12 @@ pub trait Storage: Send + Sync {
     fn lock_header(&self, _patience: Duration) -> io::Result<HeaderLock<'_>> {
         Ok(HeaderLock::none())
     }
+
+    /// Keeps other processes from re-encrypting the volume of this UUID until the lock is dropped; does not
+    /// wait: [`io::ErrorKind::WouldBlock`]. The header may be changed meanwhile.
+    fn lock_reencryption(&self, _uuid: &str) -> io::Result<HeaderLock<'_>> {
+        Ok(HeaderLock::none())
+    }
 }
 
 macro_rules! forward_storage {
@@ -112,6 +118,9 @@ macro_rules! forward_storage {
             fn reserve(&self, len: u64) -> io::Result<()> { (**self).reserve(len) }
             fn lock_header(&self, patience: Duration) -> io::Result<HeaderLock<'_>> {
                 (**self).lock_header(patience)
+            }
+            fn lock_reencryption(&self, uuid: &str) -> io::Result<HeaderLock<'_>> {
+                (**self).lock_reencryption(uuid)
             }
         }
     )*};

@@ -6,11 +6,13 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, OFlags};
+use rustix::fs::{Access, FlockOperation, OFlags};
 
 const DEVICE_LOCKS: &str = "/run/cryptsetup";
 /// How often a lock that another process holds is tried again.
@@ -26,6 +28,8 @@ enum Held<'a> {
     Itself(&'a File),
     /// A file that stands for the device; closing it gives the lock back.
     LockFile(#[expect(dead_code, reason = "held open")] File),
+    /// A name that nobody else can have meanwhile.
+    Name(#[expect(dead_code, reason = "held open")] UnixDatagram),
 }
 
 impl HeaderLock<'static> {
@@ -58,6 +62,35 @@ impl<'a> HeaderLock<'a> {
         wait(file, deadline)?;
         Ok(Self(Some(Held::Itself(file))))
     }
+
+    /// The lock of a whole re-encryption, which is held for long and keeps no change of the header out: as
+    /// cryptsetup's, on a file of its directory named after the volume's UUID; where that directory is not to
+    /// be had, a name in the kernel's abstract namespace, which keeps our own processes apart.
+    pub(crate) fn take_reencryption(uuid: &str) -> io::Result<Self> {
+        if !is_lock_directory_usable() {
+            let name = format!("lucarne/LUKS2-reencryption-{uuid}");
+            let address = SocketAddr::from_abstract_name(name)?;
+            return match UnixDatagram::bind_addr(&address) {
+                Ok(socket) => Ok(Self(Some(Held::Name(socket)))),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                Err(error) => Err(error),
+            };
+        }
+        // The name comes from the header: it must not lead elsewhere.
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if !uuid.bytes().all(is_name) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{uuid:?} is no UUID"),
+            ));
+        }
+        let path = Path::new(DEVICE_LOCKS).join(format!("L_LUKS2-reencryption-{uuid}"));
+        let lock_file = open_lock_file(&path)?;
+        wait(&lock_file, Instant::now())?;
+        Ok(Self(Some(Held::LockFile(lock_file))))
+    }
 }
 
 impl Drop for HeaderLock<'_> {
@@ -69,16 +102,20 @@ impl Drop for HeaderLock<'_> {
     }
 }
 
-/// Where cryptsetup locks this device; `None` where its directory is not to be had.
-fn device_lock_path(device: &File) -> io::Result<Option<PathBuf>> {
+/// Whether cryptsetup's directory is there, or can be made, and is ours to write in.
+fn is_lock_directory_usable() -> bool {
     let made = DirBuilder::new().mode(0o700).create(DEVICE_LOCKS);
-    let usable = match made {
+    match made {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Path::new(DEVICE_LOCKS).is_dir()
+            rustix::fs::access(DEVICE_LOCKS, Access::WRITE_OK | Access::EXEC_OK).is_ok()
         }
         other => other.is_ok(),
-    };
-    if !usable {
+    }
+}
+
+/// Where cryptsetup locks this device; `None` where its directory is not to be had.
+fn device_lock_path(device: &File) -> io::Result<Option<PathBuf>> {
+    if !is_lock_directory_usable() {
         return Ok(None);
     }
     let number = device.metadata()?.rdev();
@@ -123,6 +160,19 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
         drop(lock);
         HeaderLock::take(&second, false, Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_second_reencryption_of_the_same_volume_does_not_wait() {
+        let uuid = "5f0c5fd3-3b55-4a6e-b8f5-4e9a3d3a6c11";
+        let lock = HeaderLock::take_reencryption(uuid).unwrap();
+        let refused = HeaderLock::take_reencryption(uuid).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        drop(lock);
+        HeaderLock::take_reencryption(uuid).unwrap();
+        if is_lock_directory_usable() {
+            assert!(HeaderLock::take_reencryption("../../tmp/x").is_err());
+        }
     }
 
     #[test]

@@ -56,6 +56,10 @@ impl<S: Storage> Storage for OffsetStorage<S> {
         self.inner.lock_header(patience)
     }
 
+    fn lock_reencryption(&self, uuid: &str) -> io::Result<HeaderLock<'_>> {
+        self.inner.lock_reencryption(uuid)
+    }
+
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.inner.read_at(buf, self.translate(offset, buf.len())?)
     }

@@ -1,0 +1,3 @@
+//! Re-encryption in place, by LUKS2's own metadata: what we begin cryptsetup can finish, and the reverse.
+
+mod keys;
