@@ -29,6 +29,7 @@
 //! | make LUKS1 of LUKS2, and back | [`convert`](fn@convert) |
 //! | make a volume from plaintext, and back | [`encrypt`], [`decrypt`], [`Output`] |
 //! | copy a volume under a new key | [`Rekey`] |
+//! | overwrite what a device holds | [`Wipe`] |
 //! | know what this machine can do | [`benchmark`] |
 //!
 //! What is written follows the LUKS2 On-Disk Format Specification 1.1, or LUKS1's 1.2.3; where cryptsetup's behaviour
@@ -53,6 +54,8 @@ mod sector_map;
 mod token;
 mod unlock;
 mod volume;
+mod watermark;
+mod wipe;
 
 pub use any_header::{AnyHeader, HeaderRef, LuksVersion};
 pub use bulk::{
@@ -62,8 +65,8 @@ pub use bulk::{
 pub use convert::convert;
 pub use create::{FormatOptions, Formatted, format};
 pub use editor::{
-    AnyEditor, HeaderBackup, HeaderEditor, KeyslotOptions, Luks1Editor, Restore, RestoreWarnings,
-    foreign_signature,
+    AnyEditor, EraseEvidence, ErasedArea, HeaderBackup, HeaderEditor, KeyslotOptions, Luks1Editor,
+    Restore, RestoreWarnings, foreign_signature,
 };
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
 pub use header_io::{read_any_header, read_any_header_within, read_header, read_header_within};
@@ -75,6 +78,7 @@ pub use token::{
 };
 pub use unlock::{Secret, UnlockOptions, Unlocked, unlock};
 pub use volume::{OpenOptions, Volume, VolumeCursor, VolumeIdentity};
+pub use wipe::{Wipe, WipeContent};
 
 pub use lucarne_cipher::{
     CipherError, CipherSpec, DataUnit as SectorSize, KERNEL_VARIABLE, Kernel,

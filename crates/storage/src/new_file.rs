@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, CWD, OFlags};
 
@@ -115,7 +115,7 @@ impl NewFile {
     /// use lucarne_storage::{NewFile, Storage};
     /// # let dir = tempfile::tempdir()?;
     /// # let path = dir.path().join("out");
-    /// let mut file = NewFile::create_resumable(&path)?;
+    /// let file = NewFile::create_resumable(&path)?;
     /// file.storage().write_at(b"half", 0)?;
     /// file.keep_partial();
     /// drop(file);
@@ -153,7 +153,7 @@ impl NewFile {
         let target = path.as_ref().to_path_buf();
         let partial = Self::partial_path(&target)?;
         let storage = FileStorage::open(&partial, Access::ReadWrite)?.with_direct_writes();
-        let mut file = Self {
+        let file = Self {
             storage,
             target,
             hidden: Some(HiddenName::removed_on_drop(partial)),
@@ -173,14 +173,14 @@ impl NewFile {
         };
         let mut partial = OsString::from(".");
         partial.push(name);
-        partial.push(".partial");
+        partial.push(".lucarne-partial");
         Ok(directory_of(path).join(partial))
     }
 
     /// Leaves what [`Self::create_resumable`] began where it is, should it not become complete now.
-    pub fn keep_partial(&mut self) {
-        if let Some(hidden) = &mut self.hidden {
-            hidden.is_kept = true;
+    pub fn keep_partial(&self) {
+        if let Some(hidden) = &self.hidden {
+            hidden.is_kept.store(true, Ordering::Relaxed);
         }
     }
 
@@ -214,9 +214,9 @@ impl NewFile {
                 hidden.forget();
             }
             // A hard link fails where the name is taken, as rename does not; the hidden name goes on drop.
-            Some(mut hidden) => {
+            Some(hidden) => {
                 std::fs::hard_link(&hidden.path, &self.target)?;
-                hidden.is_kept = false;
+                hidden.is_kept.store(false, Ordering::Relaxed);
             }
         }
         File::open(directory_of(&self.target))?.sync_all()
@@ -279,7 +279,7 @@ fn link(file: &File, path: &Path) -> io::Result<()> {
 struct HiddenName {
     path: PathBuf,
     /// Stays on drop.
-    is_kept: bool,
+    is_kept: AtomicBool,
 }
 
 impl HiddenName {
@@ -300,7 +300,7 @@ impl HiddenName {
     fn removed_on_drop(path: PathBuf) -> Self {
         Self {
             path,
-            is_kept: false,
+            is_kept: AtomicBool::new(false),
         }
     }
 
@@ -314,7 +314,7 @@ impl HiddenName {
 
 impl Drop for HiddenName {
     fn drop(&mut self) {
-        if !self.is_kept {
+        if !*self.is_kept.get_mut() {
             // Nobody is left to tell; a hidden partial file does no harm.
             let _ = std::fs::remove_file(&self.path);
         }
@@ -488,22 +488,22 @@ mod tests {
         let gone = NewFile::resume(&path).unwrap_err();
         assert_eq!(gone.kind(), io::ErrorKind::NotFound);
 
-        let mut file = NewFile::create_resumable(&path).unwrap();
+        let file = NewFile::create_resumable(&path).unwrap();
         file.keep_partial();
         let taken = NewFile::create_resumable(&path).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
         drop(file);
-        assert_eq!(names(dir.path()), [".out.partial"]);
+        assert_eq!(names(dir.path()), [".out.lucarne-partial"]);
 
         // A name that was taken meanwhile costs nothing of what was made.
         std::fs::write(&path, "somebody's").unwrap();
         let error = NewFile::resume(&path).unwrap().persist(false).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(names(dir.path()), [".out.partial", "out"]);
+        assert_eq!(names(dir.path()), [".out.lucarne-partial", "out"]);
         NewFile::resume(&path).unwrap().persist(true).unwrap();
         assert_eq!(names(dir.path()), ["out"]);
         std::fs::remove_file(&path).unwrap();
-        let mut file = NewFile::create_resumable(&path).unwrap();
+        let file = NewFile::create_resumable(&path).unwrap();
         file.keep_partial();
         file.persist(false).unwrap();
         assert_eq!(names(dir.path()), ["out"]);

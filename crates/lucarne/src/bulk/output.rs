@@ -98,7 +98,7 @@ impl Output {
     ///
     /// ```
     /// let partial = lucarne::Output::partial_path("/mnt/new.luks")?;
-    /// assert_eq!(partial.to_str(), Some("/mnt/.new.luks.partial"));
+    /// assert_eq!(partial.to_str(), Some("/mnt/.new.luks.lucarne-partial"));
     /// # Ok::<(), lucarne::Error>(())
     /// ```
     pub fn partial_path(path: impl AsRef<Path>) -> Result<std::path::PathBuf, Error> {
@@ -109,8 +109,8 @@ impl Output {
     }
 
     /// From now on there is something to take up: a file that is not finished stays where it is.
-    pub fn keep_partial(&mut self) {
-        if let Target::File(file) = &mut self.target {
+    pub fn keep_partial(&self) {
+        if let Target::File(file) = &self.target {
             file.keep_partial();
         }
     }

@@ -12,7 +12,6 @@
 //! finished volume; and what is unfinished opens nowhere, neither here nor with cryptsetup.
 
 mod record;
-mod watermark;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,15 +33,15 @@ use crate::error::{flushing, measuring, reading};
 use crate::header_io::{clear_before_data, wipe_old_header, write_copy, write_new};
 use crate::length_token::LengthToken;
 use crate::sector_map::SectorMap;
+use crate::watermark::Watermark;
 use crate::{
-    Control, Error, FormatOptions, LuksVersion, Parallelism, Secret, UnlockOptions, Volume,
-    read_header, unlock,
+    Control, Error, FormatOptions, HeaderEditor, LuksVersion, Parallelism, Secret, UnlockOptions,
+    Volume, read_header, unlock,
 };
 use record::{Record, Source};
-use watermark::Watermark;
 
 /// How a copy is made.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RekeyOptions {
     /// The new volume's cipher, key derivation, sizes and names.
     pub format: FormatOptions,
@@ -52,8 +51,20 @@ pub struct RekeyOptions {
     /// What the caller knows of the state that the source's bytes are in, such as the time of the last
     /// write: a copy goes on only while this is the same.
     pub source_stamp: Option<String>,
-    /// How long another process that holds the new volume's header is waited for.
-    pub patience: Duration,
+    /// How long another process that holds the new volume's header is waited for; 30 seconds by default.
+    /// `None`: no lock is taken, and the caller sees to it that nobody else makes the same copy.
+    pub patience: Option<Duration>,
+}
+
+impl Default for RekeyOptions {
+    fn default() -> Self {
+        Self {
+            format: FormatOptions::default(),
+            sparse: false,
+            source_stamp: None,
+            patience: Some(HeaderEditor::PATIENCE),
+        }
+    }
 }
 
 /// How the work is done.
@@ -537,10 +548,13 @@ fn refuse_noise_as_holes<S: Storage>(volume: &Volume<S>) -> Result<(), Error> {
     ))
 }
 
-fn lock(output: &dyn Storage, patience: Duration) -> Result<HeaderLock<'_>, Error> {
-    output
-        .lock_header(patience)
-        .map_err(|error| not_locked(error, patience))
+fn lock(output: &dyn Storage, patience: Option<Duration>) -> Result<HeaderLock<'_>, Error> {
+    match patience {
+        None => Ok(HeaderLock::none()),
+        Some(patience) => output
+            .lock_header(patience)
+            .map_err(|error| not_locked(error, patience)),
+    }
 }
 
 fn sector_map(segment: &CryptSegment, key: &[u8], record: &Record) -> Result<SectorMap, Error> {

@@ -1,4 +1,4 @@
-//! How far a copy is complete, while its pieces are written in any order.
+//! How far a long work is complete, while its pieces are written in any order.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use crate::bulk::pipeline::Piece;
 
 /// Up to where everything is written.
 #[derive(Debug)]
-pub(super) struct Watermark(Mutex<State>);
+pub(crate) struct Watermark(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -24,7 +24,7 @@ impl State {
 }
 
 impl Watermark {
-    pub(super) fn starting_at(offset: u64) -> Self {
+    pub(crate) fn starting_at(offset: u64) -> Self {
         Self(Mutex::new(State {
             handed_out: offset,
             missing: BTreeSet::new(),
@@ -32,21 +32,21 @@ impl Watermark {
     }
 
     /// Pieces are handed out from front to back; what lies between two of them needs no writing.
-    pub(super) fn hand_out(&self, piece: Piece) {
+    pub(crate) fn hand_out(&self, piece: Piece) {
         let mut state = self.lock();
         state.missing.insert(piece.offset);
         state.handed_out = piece.offset + piece.len as u64;
     }
 
     /// Gives what [`Self::complete`] then is.
-    pub(super) fn written(&self, piece: Piece) -> u64 {
+    pub(crate) fn written(&self, piece: Piece) -> u64 {
         let mut state = self.lock();
         state.missing.remove(&piece.offset);
         state.complete()
     }
 
     /// All before this byte is written.
-    pub(super) fn complete(&self) -> u64 {
+    pub(crate) fn complete(&self) -> u64 {
         self.lock().complete()
     }
 
