@@ -25,6 +25,12 @@ use crate::{
 };
 
 pub(crate) fn run(args: &RekeyArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
+    if args.output.as_os_str() == "-" {
+        return Err(Failure::parameters(
+            "OUT: a volume is written in any order, so it cannot be standard output; name a file",
+        )
+        .into());
+    }
     let format = new_volume(args).translate()?;
     // All that can be refused is refused before a passphrase is asked for.
     let opened = Opened::open(
