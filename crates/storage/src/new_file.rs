@@ -15,7 +15,7 @@ const PRIVATE: u32 = 0o600;
 /// What the process's umask leaves of it.
 const BY_UMASK: u32 = 0o666;
 
-use crate::{Access, FileStorage};
+use crate::{Access, FileStorage, LockKind};
 
 /// A file in the making: its name shows nothing, or what was there before, until [`NewFile::persist`].
 ///
@@ -106,7 +106,7 @@ impl NewFile {
 
     /// Begins a file for its owner alone whose making can be taken up again: it lies under
     /// [`Self::partial_path`], and once [`Self::keep_partial`] was called it stays there until it is complete,
-    /// whatever becomes of this process.
+    /// whatever becomes of this process. It is locked ([`FileStorage::try_lock`]) until it has its name.
     ///
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`] when something has that name; what the system says about the directory.
@@ -135,11 +135,14 @@ impl NewFile {
             .mode(PRIVATE)
             .create_new(true)
             .open(&partial)?;
+        let storage = FileStorage::from_file(file)?;
+        // Before there is anything in it that somebody could take up.
+        storage.try_lock(LockKind::Exclusive)?;
         let hidden = HiddenName::removed_on_drop(partial);
         // Whoever takes it up again after a power cut must find its name.
         File::open(directory_of(&target))?.sync_all()?;
         Ok(Self {
-            storage: FileStorage::from_file(file)?.with_direct_writes(),
+            storage: storage.with_direct_writes(),
             target,
             hidden: Some(hidden),
         })
@@ -148,13 +151,15 @@ impl NewFile {
     /// Takes up again what [`Self::create_resumable`] began.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`] when there is nothing to take up.
+    /// [`io::ErrorKind::NotFound`] when there is nothing to take up, [`io::ErrorKind::WouldBlock`] when somebody
+    /// is at work on it.
     pub fn resume(path: impl AsRef<Path>) -> io::Result<Self> {
         let target = path.as_ref().to_path_buf();
         let partial = Self::partial_path(&target)?;
-        let storage = FileStorage::open(&partial, Access::ReadWrite)?.with_direct_writes();
+        let storage = FileStorage::open(&partial, Access::ReadWrite)?;
+        storage.try_lock(LockKind::Exclusive)?;
         let file = Self {
-            storage,
+            storage: storage.with_direct_writes(),
             target,
             hidden: Some(HiddenName::removed_on_drop(partial)),
         };
@@ -201,6 +206,9 @@ impl NewFile {
             take_over_access(self.storage.file(), &old)?;
         }
         self.storage.file().sync_all()?;
+        if let Some(hidden) = &self.hidden {
+            hidden.check_is_of(self.storage.file())?;
+        }
         match self.hidden {
             None if replace => {
                 let hidden = HiddenName::beside(&self.target)?;
@@ -302,6 +310,16 @@ impl HiddenName {
             path,
             is_kept: AtomicBool::new(false),
         }
+    }
+
+    /// A name that others know may be another file's by now; who holds the lock of the file that has it is the
+    /// only one to change that.
+    fn check_is_of(&self, file: &File) -> io::Result<()> {
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        if identity(std::fs::symlink_metadata(&self.path)?) == identity(file.metadata()?) {
+            return Ok(());
+        }
+        Err(io::Error::other("the partial file has been replaced"))
     }
 
     /// Removes nothing any more.
@@ -492,7 +510,18 @@ mod tests {
         file.keep_partial();
         let taken = NewFile::create_resumable(&path).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        let busy = NewFile::resume(&path).unwrap_err();
+        assert_eq!(busy.kind(), io::ErrorKind::WouldBlock);
         drop(file);
+        assert_eq!(names(dir.path()), [".out.lucarne-partial"]);
+
+        // Another's file does not become this one by its name.
+        let file = NewFile::resume(&path).unwrap();
+        std::fs::remove_file(dir.path().join(".out.lucarne-partial")).unwrap();
+        let other = NewFile::create_resumable(&path).unwrap();
+        other.keep_partial();
+        assert!(file.persist(true).is_err());
+        drop(other);
         assert_eq!(names(dir.path()), [".out.lucarne-partial"]);
 
         // A name that was taken meanwhile costs nothing of what was made.

@@ -15,20 +15,24 @@ Examples:
   lucarne rekey --key-file key --new-keyfile new.key --sector-size 4096 --verify old.luks new.luks
   lucarne rekey --resume old.luks new.luks
 
-IN, LUKS2 or LUKS1, is only read. OUT gets a new volume key and one keyslot: the passphrase that opened
-IN, unless --new-keyfile names another (- asks for it on the terminal). IN's other passphrases cannot be
-carried over, since nothing in a header tells what they are: add them with luksAddKey. Tokens, label and
-subsystem are not carried over either; the exact length that encrypt records is.
+IN, LUKS2 or LUKS1, is only read. OUT gets a new volume key and one keyslot, for the
+passphrase that opened IN unless --new-keyfile names another (- asks for it on the terminal).
+IN's other passphrases cannot be carried over, since nothing in a header tells what they are:
+add them with luksAddKey. Tokens, label and subsystem are not carried over either; the exact
+length that encrypt records is.
 
-Until it is complete OUT lies beside its place as .OUT.lucarne-partial; a block device is written where it is.
-Neither opens before. What is done is recorded as it goes, so that a run which was stopped in any way,
-by a signal, by kill -9 or by a power cut, goes on with --resume, which asks for the passphrases again.
-It goes on only with the same IN: same UUID, volume key, header and time of the last write.
+Until it is complete OUT lies beside its place as .OUT.lucarne-partial; a block device is
+written where it is. Neither opens before. What is done is recorded as it goes, so that a run
+which was stopped in any way, by a signal, by kill -9 or by a power cut, goes on with
+--resume, which asks for the passphrases again. It goes on only with the same IN: same UUID,
+volume key, header and, of a file, time of the last write. OUT is then what it was begun as;
+an option that says otherwise is refused, and those of its keyslot have no effect.
 
-With --sparse IN's holes stay holes. That is right where a hole stands for zeros, in volumes that
-encrypt --sparse made, and it is refused for others: their holes decrypt to noise, which a copy keeps.
-Who knows that nobody ever wrote there, or that it was discarded, says --holes-are-unwritten: then the
-noise becomes zeros, and an image of 100 GiB that holds 1 GiB takes the time of 1 GiB.")]
+With --sparse IN's holes stay holes. That is right where a hole stands for zeros, in volumes
+that encrypt --sparse made, and it is refused for others: their holes decrypt to noise, which
+a copy keeps. Who knows that nobody ever wrote there, or that it was discarded, says
+--holes-are-unwritten: then the noise becomes zeros, and an image of 100 GiB that holds 1 GiB
+takes the time of 1 GiB.")]
 pub(crate) struct RekeyArgs {
     /// The volume to copy
     #[arg(value_name = "IN")]

@@ -14,9 +14,9 @@ Examples:
   lucarne wipe disk.img && lucarne luksFormat disk.img
   lucarne wipe --offset 16M --length 1G --zero disk.img
 
-What is overwritten with random bytes cannot be told from a volume's data. Every byte of the range is
-overwritten once; flash storage, snapshots and file systems that copy on write may keep what was there.
-Interrupted, it says with which --offset it goes on.")]
+What is overwritten with random bytes cannot be told from a volume's data. Every byte of the
+range is overwritten once; flash storage, snapshots and file systems that copy on write may
+keep what was there. Interrupted, it says with which --offset it goes on.")]
 pub(crate) struct WipeArgs {
     /// The file or block device
     pub(crate) device: PathBuf,

@@ -7,7 +7,7 @@ use lucarne::{AnyEditor, EraseEvidence, Output, Secret, SecretBytes, Storage, Un
 
 use super::editing::HeaderDevice;
 use crate::{
-    args::{CommonArgs, LuksEraseArgs},
+    args::{CommonArgs, KeyFileArgs, LuksEraseArgs},
     confirm,
     exit::{Failure, shown},
     passphrase::{Source, StdinRole},
@@ -20,13 +20,13 @@ pub(crate) fn run(
     report: &Report,
 ) -> anyhow::Result<()> {
     args.rest.complain();
+    if args.evidence.is_none() {
+        refuse_passphrase_without_evidence(&args.key)?;
+    }
     let device = HeaderDevice::open(&args.device, args.header.as_deref(), common)?;
     let mut editor = device.any_editor(&args.limits)?;
     let record = match &args.evidence {
-        None => {
-            refuse_passphrase_without_evidence(args)?;
-            None
-        }
+        None => None,
         Some(path) => Some(Record::begin(args, path, common)?),
     };
     let passphrase = match &record {
@@ -58,12 +58,18 @@ pub(crate) fn run(
 }
 
 /// Erasing takes none, and what is ignored would look like a proof.
-fn refuse_passphrase_without_evidence(args: &LuksEraseArgs) -> anyhow::Result<()> {
-    match args.key.key_file {
-        Some(_) => Err(Failure::parameters(
-            "--key-file: erasing needs no passphrase; with --evidence it is tried before and after",
-        )
-        .into()),
+fn refuse_passphrase_without_evidence(key: &KeyFileArgs) -> Result<(), Failure> {
+    let given = [
+        ("--key-file", key.key_file.is_some()),
+        ("--keyfile-offset", key.keyfile_offset != 0),
+        ("--keyfile-size", key.keyfile_size != 0),
+        ("--timeout", key.timeout != 0),
+        ("--verify-passphrase", key.verify_passphrase),
+    ];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((option, _)) => Err(Failure::Parameters(format!(
+            "{option}: erasing needs no passphrase; with --evidence one is tried before and after"
+        ))),
         None => Ok(()),
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &RekeyArgs, common: &CommonArgs, report: &Report) -> any
         false => volume,
     };
     let passphrase = passphrase(args, common, old_passphrase)?;
-    let options = RekeyOptions {
+    let mut options = RekeyOptions {
         format,
         sparse: args.sparse,
         source_stamp: stamp(&opened.data)?,
@@ -75,6 +75,10 @@ pub(crate) fn run(args: &RekeyArgs, common: &CommonArgs, report: &Report) -> any
     .with_context(|| shown(&args.output))?;
     if output.is_same_device(&opened.data)? {
         return Err(Failure::Exists("IN and OUT are the same device".into()).into());
+    }
+    if !output.is_device() {
+        // Held already, and until the file has its name.
+        options.patience = None;
     }
     let rekey = if resumes {
         let secret = Secret::Passphrase(&passphrase);
@@ -273,7 +277,8 @@ fn refuse_other_options(
     let key_bits = metadata
         .keyslots()
         .values()
-        .find_map(|keyslot| Some(u64::from(keyslot.key_size()) * 8));
+        .next()
+        .map(|keyslot| u64::from(keyslot.key_size()) * 8);
     let given = &args.volume;
     let differs = |option: &str, given: Option<String>, begun: String| match given {
         Some(given) if given != begun => Err(Failure::Parameters(format!(

@@ -120,7 +120,12 @@ impl Output {
         replace: Replace,
         new_file: impl Fn(&Path) -> std::io::Result<NewFile>,
     ) -> Result<Self, Error> {
-        let opening = |source| Error::io(IoOp::Open, 0, source);
+        let opening = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::WouldBlock => {
+                Error::Busy(Busy::new("another process is working on it"))
+            }
+            _ => Error::io(IoOp::Open, 0, source),
+        };
         let existing = match std::fs::symlink_metadata(path) {
             Ok(_) => Some(std::fs::metadata(path).map_err(opening)?.file_type()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,

@@ -231,7 +231,8 @@ mod tests {
     fn each_difference_of_the_source_has_its_words() {
         let begun = record().source;
         begun.refuse_other(&begun.clone()).unwrap();
-        let changes: [(fn(&mut Source), &str); 5] = [
+        type Change = fn(&mut Source);
+        let changes: [(Change, &str); 5] = [
             (
                 |source| source.identity.uuid = "x".into(),
                 "a copy of volume",
