@@ -1,5 +1,5 @@
 //! `rekey`: what OUT holds by cryptsetup's judgement, runs that are killed and taken up again, and mistakes.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
 
@@ -360,53 +360,54 @@ fn a_run_that_is_stopped_at_any_moment_goes_on() {
     std::fs::remove_file(&output).unwrap();
 
     let mut moments: Vec<_> = (0..5)
-        .map(|moment| Moment::After(time * moment / 4))
+        .map(|moment| (Signal::KILL, Moment::After(time * moment / 4)))
         .collect();
-    moments.extend([0, 1, 8 << 20, 24 << 20].map(Moment::Done));
+    moments.extend([0, 1, 8 << 20, 24 << 20].map(|done| (Signal::KILL, Moment::Done(done))));
+    for signal in [Signal::INT, Signal::TERM] {
+        moments.push((signal, Moment::After(time / 2)));
+        moments.extend([0, 16 << 20].map(|done| (signal, Moment::Done(done))));
+    }
     let mut findings = Findings::default();
     let (mut resumed, mut in_the_middle) = (0, 0);
-    for signal in [Signal::KILL, Signal::INT, Signal::TERM] {
-        for &moment in &moments {
-            let case = format!("{signal:?} at {moment:?}");
-            findings.case();
-            let (succeeded, stderr) = stopped(&line, &hidden, signal, moment);
-            findings.equal(&case, &output.exists(), &succeeded);
-            if signal != Signal::KILL && hidden.exists() {
-                findings.check(stderr.contains("interrupted; "), || {
-                    format!("{case}: {stderr}")
-                });
-                findings.check(stderr.contains("--resume goes on"), || {
-                    format!("{case}: {stderr}")
-                });
-            }
-            if hidden.exists() {
-                // Without a word what to do, nothing is done.
-                let refused = lucarne(&line);
-                findings.equal(&case, &refused.code, &Some(5));
-                findings.check(refused.stderr.contains("--start-over"), || {
-                    format!("{case}: {}", refused.stderr)
-                });
-                let done = recorded(&hidden);
-                in_the_middle +=
-                    usize::from(done.is_some_and(|done| done > 0 && done < LEN as u64));
-                // A second interruption on the way, then to the end.
-                let later = Moment::Done(done.unwrap_or_default() + 1);
-                stopped(&resuming, &hidden, Signal::KILL, later);
-                if !output.exists() {
-                    let outcome = lucarne(&resuming);
-                    findings.check(outcome.code == Some(0), || {
-                        format!("{case}: {}", outcome.stderr)
-                    });
-                    resumed += 1;
-                }
-            }
-            if output.exists() {
-                let same = decrypted(&scratch, &output, &[]) == plaintext;
-                findings.check(same, || format!("{case}: another plaintext"));
-                std::fs::remove_file(&output).unwrap();
-            }
-            findings.equal(&case, &place.names(), &Vec::new());
+    for (signal, moment) in moments {
+        let case = format!("{signal:?} at {moment:?}");
+        findings.case();
+        let (succeeded, stderr) = stopped(&line, &hidden, signal, moment);
+        findings.equal(&case, &output.exists(), &succeeded);
+        if signal != Signal::KILL && hidden.exists() {
+            findings.check(stderr.contains("interrupted; "), || {
+                format!("{case}: {stderr}")
+            });
+            findings.check(stderr.contains("--resume goes on"), || {
+                format!("{case}: {stderr}")
+            });
         }
+        if hidden.exists() {
+            // Without a word what to do, nothing is done.
+            let refused = lucarne(&line);
+            findings.equal(&case, &refused.code, &Some(5));
+            findings.check(refused.stderr.contains("--start-over"), || {
+                format!("{case}: {}", refused.stderr)
+            });
+            let done = recorded(&hidden);
+            in_the_middle += usize::from(done.is_some_and(|done| done > 0 && done < LEN as u64));
+            // A second interruption on the way, then to the end.
+            let later = Moment::Done(done.unwrap_or_default() + 1);
+            stopped(&resuming, &hidden, Signal::KILL, later);
+            if !output.exists() {
+                let outcome = lucarne(&resuming);
+                findings.check(outcome.code == Some(0), || {
+                    format!("{case}: {}", outcome.stderr)
+                });
+                resumed += 1;
+            }
+        }
+        if output.exists() {
+            let same = decrypted(&scratch, &output, &[]) == plaintext;
+            findings.check(same, || format!("{case}: another plaintext"));
+            std::fs::remove_file(&output).unwrap();
+        }
+        findings.equal(&case, &place.names(), &Vec::new());
     }
     findings.check(resumed >= 5, || format!("only {resumed} were taken up"));
     findings.check(in_the_middle >= 4, || {
@@ -545,6 +546,70 @@ fn an_in_that_was_changed_meanwhile_does_not_go_on() {
         "{}",
         outcome.stderr
     );
+}
+
+/// A block device over a file, given back on drop.
+struct LoopDevice(PathBuf);
+
+impl LoopDevice {
+    fn over(file: &Path) -> Option<Self> {
+        let mut losetup = std::process::Command::new("losetup");
+        losetup.args(["--find", "--show"]).arg(file);
+        let output = losetup
+            .output()
+            .ok()
+            .filter(|output| output.status.success())?;
+        let path = String::from_utf8(output.stdout).ok()?;
+        Some(Self(PathBuf::from(path.trim())))
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let mut losetup = std::process::Command::new("losetup");
+        let _ = losetup.arg("--detach").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_block_device_is_written_where_it_is_and_goes_on_too() {
+    let scratch = Scratch::new();
+    let disk = scratch.zeros("disk", 100 << 20);
+    let Some(device) = LoopDevice::over(&disk) else {
+        eprintln!("skipped: no loop device to be had");
+        return;
+    };
+    let guard = device;
+    let device = guard.0.clone();
+    let plaintext = stream("onto a device", LEN);
+    let image = encrypted(&scratch, "image", &plaintext, &[]);
+    let line = |options: &[&str]| rekey_line(&scratch, &image, &device, options);
+    let unasked = lucarne(line(&[]));
+    assert_eq!(unasked.code, Some(5), "{}", unasked.stderr);
+    let sparse = lucarne(line(&["-q", "--sparse"]));
+    assert_eq!(sparse.code, Some(1), "{}", sparse.stderr);
+    let nothing = lucarne(line(&["-q", "--resume"]));
+    assert_eq!(nothing.code, Some(4), "{}", nothing.stderr);
+
+    let begun = line(&["-q", "--checkpoint", "1m"]);
+    stopped(&begun, &device, Signal::KILL, Moment::Done(1));
+    if recorded(&device).is_some() {
+        let refused = lucarne(&begun);
+        assert_eq!(refused.code, Some(5), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("--start-over"),
+            "{}",
+            refused.stderr
+        );
+        must(line(&["--resume", "--verify"]));
+    }
+    assert!(decrypted(&scratch, &device, &[]) == plaintext);
+
+    stopped(&begun, &device, Signal::KILL, Moment::Done(0));
+    must(line(&["-q", "--start-over"]));
+    assert!(decrypted(&scratch, &device, &[]) == plaintext);
+    let itself = rekey(&scratch, &device, &device, &["-q"]);
+    assert_eq!(itself.code, Some(5), "{}", itself.stderr);
 }
 
 #[test]
