@@ -74,11 +74,12 @@ fn cryptsetup_reads_the_same_payload() {
         .flat_map(|image| to.iter().map(move |options| (image.clone(), *options)))
         .collect();
     common::for_each(&cases, |(image, options), findings| {
-        let folder = Scratch::new();
+        // The key file is written anew by each use: one of its own for each thread.
+        let (folder, keys) = (Scratch::new(), Scratch::new());
         let output = folder.path("out");
         let before = std::fs::read(image).unwrap();
         let what = format!("{} {options:?}", image.display());
-        let outcome = rekey(&scratch, image, &output, options);
+        let outcome = rekey(&keys, image, &output, options);
         findings.equal(&what, &outcome.code, &Some(0));
         findings.check(outcome.stderr.is_empty(), || outcome.stderr.clone());
         findings.equal(&what, &folder.names(), &vec!["out".to_owned()]);
@@ -90,7 +91,7 @@ fn cryptsetup_reads_the_same_payload() {
             &(std::fs::metadata(&output).unwrap().mode() & 0o777),
             &0o600,
         );
-        findings.check(decrypted(&scratch, &output, &[]) == plaintext, || {
+        findings.check(decrypted(&keys, &output, &[]) == plaintext, || {
             format!("{what}: by us")
         });
         if let Some(cryptsetup) = &cryptsetup {

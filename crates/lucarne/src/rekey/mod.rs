@@ -445,7 +445,9 @@ impl<'a, S: Storage> Rekey<'a, S> {
                     let copied = &mut copied[..step.len()];
                     self.read_source(step, offset)?;
                     self.map.read_at(self.output, copied, offset)?;
-                    if let Some(at) = step.iter().zip(&*copied).position(|(a, b)| a != b) {
+                    if step != copied {
+                        let mut pairs = step.iter().zip(&*copied);
+                        let at = pairs.position(|(a, b)| a != b).unwrap_or_default();
                         return Err(Error::device(format!(
                             "what was written reads back as something else, from byte {} of the plaintext on",
                             offset + at as u64
