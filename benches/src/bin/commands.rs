@@ -1,13 +1,15 @@
 //! Whole commands against their peers, as ratios in one run.
 //!
 //! ```text
-//! cargo run --release -p lucarne-benches --bin commands -- [--size 4G] [--rounds 5] [--dir DIR]
+//! cargo run --release -p lucarne-benches --bin commands -- [--size 4G] [--rounds 5] [--dir DIR] [--only WORDS]
 //! ```
+//!
+//! `--only encrypt,rekey,dd` leaves out the commands whose names hold none of these words.
 //!
 //! Every round runs each command once, in rotating order, on the same random file, so that a slow
 //! minute of the machine slows all of them. The source is in the page cache (as far as it fits), every
 //! result is flushed to disk, and the key derivation costs next to nothing (PBKDF2, 1000 iterations).
-//! Printed are medians, their spread, ratios to `lucarne encrypt`, and the peak memory of each process.
+//! Printed are medians, their spread, ratios to the first command, and the peak memory of each process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,8 @@ struct Arguments {
     rounds: usize,
     dir: PathBuf,
     lucarne: PathBuf,
+    /// Parts of the names of those to run; all if empty.
+    only: Vec<String>,
 }
 
 /// One command line and what must be there before it runs.
@@ -67,6 +71,12 @@ const CONTESTANTS: &[Contestant] = &[
             command.args(["decrypt", "-q", "-d", "key", "volume", "out"]);
             command
         },
+        leaves: &["out"],
+    },
+    Contestant {
+        name: "lucarne rekey",
+        prepare: |place| warm(&place.dir.join("volume")),
+        command: |place| place.lucarne(&["rekey", "-d", "key", "volume", "out"]),
         leaves: &["out"],
     },
     Contestant {
@@ -150,13 +160,13 @@ fn main() -> ExitCode {
             .expect("the lucarne binary: build it with cargo build --release"),
         size_bytes: arguments.size_bytes,
     };
-    let outcomes = compare(&place, arguments.rounds);
+    let outcomes = compare(&place, arguments.rounds, &arguments.only);
     print_table(&place, &outcomes);
     fs::remove_dir_all(&dir).expect("the folder removed");
     ExitCode::SUCCESS
 }
 
-fn compare(place: &Workplace, rounds: usize) -> Vec<(&'static str, Outcome)> {
+fn compare(place: &Workplace, rounds: usize, only: &[String]) -> Vec<(&'static str, Outcome)> {
     fs::write(place.dir.join("key"), PASSPHRASE).expect("key file");
     let blocks = place.size_bytes >> 20;
     let noise = format!(
@@ -174,6 +184,7 @@ fn compare(place: &Workplace, rounds: usize) -> Vec<(&'static str, Outcome)> {
         .filter(|contestant| {
             is_installed((contestant.command)(place).get_program().to_str())
                 && peer_of(contestant.name)
+                && (only.is_empty() || only.iter().any(|word| contestant.name.contains(word)))
         })
         .collect();
     let mut outcomes: Vec<_> = present
@@ -271,7 +282,7 @@ fn print_table(place: &Workplace, outcomes: &[(&str, Outcome)]) {
     let reference = median(&outcomes[0].1.seconds);
     let mib = place.size_bytes as f64 / f64::from(1 << 20);
     report(
-        "| command | median MiB/s | fastest to slowest, s | time of lucarne encrypt / its time | peak MiB |",
+        "| command | median MiB/s | fastest to slowest, s | time of the first / its time | peak MiB |",
     );
     report("|---|---|---|---|---|");
     for (name, outcome) in outcomes {
@@ -312,6 +323,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
         rounds: 5,
         dir: std::env::temp_dir(),
         lucarne: PathBuf::from("target/release/lucarne"),
+        only: Vec::new(),
     };
     while let Some(option) = arguments.next() {
         let value = arguments
@@ -338,6 +350,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Strin
             }
             "--dir" => parsed.dir = value.into(),
             "--lucarne" => parsed.lucarne = value.into(),
+            "--only" => parsed.only = value.split(',').map(str::to_owned).collect(),
             _ => return Err(format!("unknown option {option}")),
         }
     }

@@ -436,7 +436,8 @@ mod tests {
             };
             // Under its other meaning, a byte offset, it is the command's own.
             clap.retain(|verb| {
-                let is_other_meaning = known.long == "offset" && ["read", "write"].contains(verb);
+                let is_other_meaning =
+                    known.long == "offset" && ["read", "write", "wipe"].contains(verb);
                 !is_other_meaning && !generators.contains(verb)
             });
             table.sort_unstable();

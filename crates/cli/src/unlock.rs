@@ -65,6 +65,15 @@ impl<'a> Unlocking<'a> {
         opened: &'o Opened,
         report: &Report,
     ) -> anyhow::Result<Volume<&'o FileStorage>> {
+        Ok(self.volume_and_passphrase(opened, report)?.0)
+    }
+
+    /// As [`Self::volume`], with the passphrase that opened it, if it was one.
+    pub(crate) fn volume_and_passphrase<'o>(
+        &self,
+        opened: &'o Opened,
+        report: &Report,
+    ) -> anyhow::Result<(Volume<&'o FileStorage>, Option<SecretBytes>)> {
         // What is no volume is said before a passphrase is asked for.
         let header = self.read_judged(opened)?;
         let options = || {
@@ -80,17 +89,24 @@ impl<'a> Unlocking<'a> {
                 .open_unlocked(&header, &opened.data, unlocked)
                 .map_err(|error| self.refused(error))?;
             say_unlocked(volume.keyslot(), report);
-            return Ok(volume);
+            return Ok((volume, None));
         }
-        let volume = self.with_secret(&header, |secret| {
-            let options = match (secret, self.args.key_slot) {
-                (Secret::Passphrase(_), Some(keyslot)) => options().keyslot(keyslot),
-                _ => options(),
+        let (volume, passphrase) = self.with_secret(&header, |secret| {
+            let (options, passphrase) = match secret {
+                Secret::Passphrase(passphrase) => {
+                    let options = match self.args.key_slot {
+                        Some(keyslot) => options().keyslot(keyslot),
+                        None => options(),
+                    };
+                    (options, Some(SecretBytes::from_slice(passphrase)))
+                }
+                Secret::VolumeKey(_) => (options(), None),
             };
-            options.open_judged(&header, &opened.data, secret)
+            let volume = options.open_judged(&header, &opened.data, secret)?;
+            Ok((volume, passphrase))
         })?;
         say_unlocked(volume.keyslot(), report);
-        Ok(volume)
+        Ok((volume, passphrase))
     }
 
     /// Finds a key without using it, in one keyslot or in any.

@@ -1106,6 +1106,21 @@ fn a_full_disk_leaves_nothing() {
             .to_vec(),
         ),
         (
+            "20m",
+            words![
+                "rekey",
+                "--pbkdf",
+                "pbkdf2",
+                "--pbkdf-force-iterations",
+                "1000",
+                "--key-file",
+                &key,
+                &image,
+                "out"
+            ]
+            .to_vec(),
+        ),
+        (
             "3m",
             words!["decrypt", "--key-file", &key, &image, "out"].to_vec(),
         ),

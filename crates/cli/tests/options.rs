@@ -33,6 +33,8 @@ const CRYPTSETUP_2_8: &str = "\
 const VERBS: &[&str] = &[
     "encrypt",
     "decrypt",
+    "rekey",
+    "wipe",
     "read",
     "write",
     "check",
@@ -100,7 +102,7 @@ fn lucarne(arguments: &[&str]) -> Output {
 /// The verb with the operands it needs.
 fn with_operands(verb: &'static str) -> Vec<&'static str> {
     match verb {
-        "encrypt" | "decrypt" => vec![verb, "in", "out"],
+        "encrypt" | "decrypt" | "rekey" => vec![verb, "in", "out"],
         "benchmark" => vec![verb],
         "luksKillSlot" => vec![verb, "image", "1"],
         "luksHeaderBackup" | "luksHeaderRestore" => {
@@ -136,6 +138,12 @@ fn company_of(long: &str, verb: &str) -> &'static [&'static str] {
         "key-size" => &["--cipher", "aes-xts-plain64"],
         "keyslot-cipher" => &["--keyslot-key-size", "512"],
         "priority" => &["--key-slot", "1"],
+        "new-keyfile-offset" | "new-keyfile-size" if verb == "rekey" => &["--new-keyfile", "8"],
+        _ if verb == "luksErase"
+            && (long.starts_with("key") || ["timeout", "verify-passphrase"].contains(&long)) =>
+        {
+            &["--evidence", "record", "--try-passphrase"]
+        }
         "keyslot-key-size" => &["--keyslot-cipher", "aes-xts-plain64"],
         _ => &[],
     }
@@ -203,7 +211,7 @@ fn what_is_done_is_not_taken_by_other_verbs() {
     for row in table().iter().filter(|row| row.state == "done") {
         for verb in VERBS.iter().filter(|verb| !row.verbs.contains(verb)) {
             // There it is a byte offset, an option of the verb's own.
-            if row.long == "offset" && ["read", "write"].contains(verb) {
+            if row.long == "offset" && ["read", "write", "wipe"].contains(verb) {
                 continue;
             }
             let long = format!("--{}", row.long);

@@ -163,7 +163,7 @@ pub(crate) fn wipe_old_header(storage: &dyn Storage) -> Result<(), Error> {
     Ok(())
 }
 
-fn is_magic(bytes: &[u8; 6]) -> bool {
+pub(crate) fn is_magic(bytes: &[u8; 6]) -> bool {
     bytes == b"LUKS\xba\xbe" || bytes == b"SKUL\xba\xbe"
 }
 

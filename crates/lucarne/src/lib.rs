@@ -28,6 +28,8 @@
 //! | make an empty volume | [`format`](fn@format), [`FormatOptions`] |
 //! | make LUKS1 of LUKS2, and back | [`convert`](fn@convert) |
 //! | make a volume from plaintext, and back | [`encrypt`], [`decrypt`], [`Output`] |
+//! | copy a volume under a new key | [`Rekey`] |
+//! | overwrite what a device holds | [`Wipe`] |
 //! | know what this machine can do | [`benchmark`] |
 //!
 //! What is written follows the LUKS2 On-Disk Format Specification 1.1, or LUKS1's 1.2.3; where cryptsetup's behaviour
@@ -48,10 +50,13 @@ mod header_io;
 mod layout;
 mod length_token;
 mod reencrypt;
+mod rekey;
 mod sector_map;
 mod token;
 mod unlock;
 mod volume;
+mod watermark;
+mod wipe;
 
 pub use any_header::{AnyHeader, HeaderRef, LuksVersion};
 pub use bulk::{
@@ -61,18 +66,20 @@ pub use bulk::{
 pub use convert::convert;
 pub use create::{FormatOptions, Formatted, format};
 pub use editor::{
-    AnyEditor, HeaderBackup, HeaderEditor, KeyslotOptions, Luks1Editor, Restore, RestoreWarnings,
-    foreign_signature,
+    AnyEditor, EraseEvidence, ErasedArea, HeaderBackup, HeaderEditor, KeyslotOptions, Luks1Editor,
+    Restore, RestoreWarnings, foreign_signature,
 };
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
 pub use header_io::{read_any_header, read_any_header_within, read_header, read_header_within};
 pub use length_token::LengthToken;
+pub use rekey::{Rekey, RekeyOptions, RekeyRun, Rekeyed, UnfinishedRekey, unfinished_rekey};
 pub use token::{
     CommandUnlocker, KernelKeyring, KeyringToken, TokenChoice, TokenFault, Unlocker,
     unlock_by_token,
 };
 pub use unlock::{Secret, UnlockOptions, Unlocked, unlock};
-pub use volume::{OpenOptions, Volume, VolumeCursor};
+pub use volume::{OpenOptions, Volume, VolumeCursor, VolumeIdentity};
+pub use wipe::{Wipe, WipeContent};
 
 pub use lucarne_cipher::{
     CipherError, CipherSpec, DataUnit as SectorSize, KERNEL_VARIABLE, Kernel,

@@ -252,6 +252,14 @@ impl Storage for FileStorage {
         HeaderLock::take_reencryption(uuid)
     }
 
+    fn drop_cached(&self) -> io::Result<()> {
+        // The whole file; a hint, which file systems without a page cache may not know.
+        match rustix::fs::fadvise(&self.buffered, 0, None, rustix::fs::Advice::DontNeed) {
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
     fn reserve(&self, len: u64) -> io::Result<()> {
         if self.is_block_device {
             return Ok(());

@@ -86,6 +86,12 @@ pub trait Storage: Send + Sync {
         Ok(())
     }
 
+    /// Has what is read from now on come from the storage itself and not from a copy in memory, as far as
+    /// that can be had. What was flushed before is not lost.
+    fn drop_cached(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Keeps the other processes that change the header which lies here out until the lock is dropped, and
     /// waits for them for at most `patience`; then [`io::ErrorKind::WouldBlock`].
     ///
@@ -115,6 +121,7 @@ macro_rules! forward_storage {
             fn visit(&self, range: Range<u64>, visitor: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
                 (**self).visit(range, visitor)
             }
+            fn drop_cached(&self) -> io::Result<()> { (**self).drop_cached() }
             fn reserve(&self, len: u64) -> io::Result<()> { (**self).reserve(len) }
             fn lock_header(&self, patience: Duration) -> io::Result<HeaderLock<'_>> {
                 (**self).lock_header(patience)

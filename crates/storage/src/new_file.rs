@@ -1,11 +1,12 @@
 //! Files that appear complete or not at all.
 
+use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, CWD, OFlags};
 
@@ -14,7 +15,7 @@ const PRIVATE: u32 = 0o600;
 /// What the process's umask leaves of it.
 const BY_UMASK: u32 = 0o666;
 
-use crate::FileStorage;
+use crate::{Access, FileStorage, LockKind};
 
 /// A file in the making: its name shows nothing, or what was there before, until [`NewFile::persist`].
 ///
@@ -92,7 +93,7 @@ impl NewFile {
                     .write(true)
                     .mode(mode)
                     .create_new(true)
-                    .open(&hidden.0)?;
+                    .open(&hidden.path)?;
                 (file, Some(hidden))
             }
         };
@@ -101,6 +102,91 @@ impl NewFile {
             target,
             hidden,
         })
+    }
+
+    /// Begins a file for its owner alone whose making can be taken up again: it lies under
+    /// [`Self::partial_path`], and once [`Self::keep_partial`] was called it stays there until it is complete,
+    /// whatever becomes of this process. It is locked ([`FileStorage::try_lock`]) until it has its name.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] when something has that name; what the system says about the directory.
+    ///
+    /// ```
+    /// use lucarne_storage::{NewFile, Storage};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("out");
+    /// let file = NewFile::create_resumable(&path)?;
+    /// file.storage().write_at(b"half", 0)?;
+    /// file.keep_partial();
+    /// drop(file);
+    /// let file = NewFile::resume(&path)?;
+    /// file.storage().write_at(b" and half", 4)?;
+    /// file.persist(false)?;
+    /// assert_eq!(std::fs::read(&path)?, b"half and half");
+    /// assert!(!NewFile::partial_path(&path)?.exists());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn create_resumable(path: impl AsRef<Path>) -> io::Result<Self> {
+        let target = path.as_ref().to_path_buf();
+        let partial = Self::partial_path(&target)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .mode(PRIVATE)
+            .create_new(true)
+            .open(&partial)?;
+        let storage = FileStorage::from_file(file)?;
+        // Before there is anything in it that somebody could take up.
+        storage.try_lock(LockKind::Exclusive)?;
+        let hidden = HiddenName::removed_on_drop(partial);
+        // Whoever takes it up again after a power cut must find its name.
+        File::open(directory_of(&target))?.sync_all()?;
+        Ok(Self {
+            storage: storage.with_direct_writes(),
+            target,
+            hidden: Some(hidden),
+        })
+    }
+
+    /// Takes up again what [`Self::create_resumable`] began.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] when there is nothing to take up, [`io::ErrorKind::WouldBlock`] when somebody
+    /// is at work on it.
+    pub fn resume(path: impl AsRef<Path>) -> io::Result<Self> {
+        let target = path.as_ref().to_path_buf();
+        let partial = Self::partial_path(&target)?;
+        let storage = FileStorage::open(&partial, Access::ReadWrite)?;
+        storage.try_lock(LockKind::Exclusive)?;
+        let file = Self {
+            storage: storage.with_direct_writes(),
+            target,
+            hidden: Some(HiddenName::removed_on_drop(partial)),
+        };
+        file.keep_partial();
+        Ok(file)
+    }
+
+    /// The name under which a file of the name `path` lies while it is made by [`Self::create_resumable`].
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] when the path has no file name.
+    pub fn partial_path(path: impl AsRef<Path>) -> io::Result<PathBuf> {
+        let path = path.as_ref();
+        let Some(name) = path.file_name() else {
+            return Err(no_file_name());
+        };
+        let mut partial = OsString::from(".");
+        partial.push(name);
+        partial.push(".lucarne-partial");
+        Ok(directory_of(path).join(partial))
+    }
+
+    /// Leaves what [`Self::create_resumable`] began where it is, should it not become complete now.
+    pub fn keep_partial(&self) {
+        if let Some(hidden) = &self.hidden {
+            hidden.is_kept.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Where to write.
@@ -120,20 +206,26 @@ impl NewFile {
             take_over_access(self.storage.file(), &old)?;
         }
         self.storage.file().sync_all()?;
+        if let Some(hidden) = &self.hidden {
+            hidden.check_is_of(self.storage.file())?;
+        }
         match self.hidden {
             None if replace => {
                 let hidden = HiddenName::beside(&self.target)?;
-                link(self.storage.file(), &hidden.0)?;
-                std::fs::rename(&hidden.0, &self.target)?;
+                link(self.storage.file(), &hidden.path)?;
+                std::fs::rename(&hidden.path, &self.target)?;
                 hidden.forget();
             }
             None => link(self.storage.file(), &self.target)?,
             Some(hidden) if replace => {
-                std::fs::rename(&hidden.0, &self.target)?;
+                std::fs::rename(&hidden.path, &self.target)?;
                 hidden.forget();
             }
             // A hard link fails where the name is taken, as rename does not; the hidden name goes on drop.
-            Some(hidden) => std::fs::hard_link(&hidden.0, &self.target)?,
+            Some(hidden) => {
+                std::fs::hard_link(&hidden.path, &self.target)?;
+                hidden.is_kept.store(false, Ordering::Relaxed);
+            }
         }
         File::open(directory_of(&self.target))?.sync_all()
     }
@@ -164,6 +256,10 @@ fn take_over_access(new: &File, old: &Metadata) -> io::Result<()> {
     new.set_permissions(Permissions::from_mode(mode))
 }
 
+fn no_file_name() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the path has no file name")
+}
+
 fn unnamed(directory: &Path, mode: u32) -> io::Result<File> {
     std::fs::metadata("/proc/self/fd").map_err(|_| io::Error::from(io::ErrorKind::Unsupported))?;
     OpenOptions::new()
@@ -185,17 +281,19 @@ fn link(file: &File, path: &Path) -> io::Result<()> {
     )?)
 }
 
-/// A name that a person would not look at, removed on drop unless the file got its real one.
+/// A name that a person would not look at, removed on drop unless the file got its real one or is to be
+/// completed later.
 #[derive(Debug)]
-struct HiddenName(PathBuf);
+struct HiddenName {
+    path: PathBuf,
+    /// Stays on drop.
+    is_kept: AtomicBool,
+}
 
 impl HiddenName {
     fn beside(target: &Path) -> io::Result<Self> {
         if target.file_name().is_none() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the path has no file name",
-            ));
+            return Err(no_file_name());
         }
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -204,21 +302,40 @@ impl HiddenName {
             .map_or(0, |since| since.as_nanos());
         // Without the target's name, which may be as long as names can be.
         let name = format!(".lucarne-{}-{count}-{clock:x}.partial", std::process::id());
-        Ok(Self(directory_of(target).join(name)))
+        Ok(Self::removed_on_drop(directory_of(target).join(name)))
+    }
+
+    fn removed_on_drop(path: PathBuf) -> Self {
+        Self {
+            path,
+            is_kept: AtomicBool::new(false),
+        }
+    }
+
+    /// A name that others know may be another file's by now; who holds the lock of the file that has it is the
+    /// only one to change that.
+    fn check_is_of(&self, file: &File) -> io::Result<()> {
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        if identity(std::fs::symlink_metadata(&self.path)?) == identity(file.metadata()?) {
+            return Ok(());
+        }
+        Err(io::Error::other("the partial file has been replaced"))
     }
 
     /// Removes nothing any more.
     fn forget(mut self) {
         // The path's own memory must go, or every new file leaks its name.
-        drop(std::mem::take(&mut self.0));
+        drop(std::mem::take(&mut self.path));
         std::mem::forget(self);
     }
 }
 
 impl Drop for HiddenName {
     fn drop(&mut self) {
-        // Nobody is left to tell; a hidden partial file does no harm.
-        let _ = std::fs::remove_file(&self.0);
+        if !*self.is_kept.get_mut() {
+            // Nobody is left to tell; a hidden partial file does no harm.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -269,9 +386,9 @@ mod tests {
         let path = dir.path().join("out");
         for (replace, expected) in [(false, "first"), (true, "second")] {
             let hidden = HiddenName::beside(&path).unwrap();
-            std::fs::write(&hidden.0, expected).unwrap();
+            std::fs::write(&hidden.path, expected).unwrap();
             let file = NewFile {
-                storage: FileStorage::open(&hidden.0, crate::Access::ReadWrite).unwrap(),
+                storage: FileStorage::open(&hidden.path, crate::Access::ReadWrite).unwrap(),
                 target: path.clone(),
                 hidden: Some(hidden),
             };
@@ -297,7 +414,7 @@ mod tests {
             .write(true)
             .mode(PRIVATE)
             .create_new(true)
-            .open(&hidden.0)
+            .open(&hidden.path)
             .unwrap();
         let named = NewFile {
             storage: FileStorage::from_file(file).unwrap(),
@@ -378,5 +495,46 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = NewFile::create(dir.path().join("no/out")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_partial_file_stays_only_when_it_is_to_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        drop(NewFile::create_resumable(&path).unwrap());
+        assert!(names(dir.path()).is_empty());
+        let gone = NewFile::resume(&path).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+
+        let file = NewFile::create_resumable(&path).unwrap();
+        file.keep_partial();
+        let taken = NewFile::create_resumable(&path).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        let busy = NewFile::resume(&path).unwrap_err();
+        assert_eq!(busy.kind(), io::ErrorKind::WouldBlock);
+        drop(file);
+        assert_eq!(names(dir.path()), [".out.lucarne-partial"]);
+
+        // Another's file does not become this one by its name.
+        let file = NewFile::resume(&path).unwrap();
+        std::fs::remove_file(dir.path().join(".out.lucarne-partial")).unwrap();
+        let other = NewFile::create_resumable(&path).unwrap();
+        other.keep_partial();
+        assert!(file.persist(true).is_err());
+        drop(other);
+        assert_eq!(names(dir.path()), [".out.lucarne-partial"]);
+
+        // A name that was taken meanwhile costs nothing of what was made.
+        std::fs::write(&path, "somebody's").unwrap();
+        let error = NewFile::resume(&path).unwrap().persist(false).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(names(dir.path()), [".out.lucarne-partial", "out"]);
+        NewFile::resume(&path).unwrap().persist(true).unwrap();
+        assert_eq!(names(dir.path()), ["out"]);
+        std::fs::remove_file(&path).unwrap();
+        let file = NewFile::create_resumable(&path).unwrap();
+        file.keep_partial();
+        file.persist(false).unwrap();
+        assert_eq!(names(dir.path()), ["out"]);
     }
 }

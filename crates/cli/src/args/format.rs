@@ -25,6 +25,29 @@ pub(crate) struct FormatArgs {
     #[arg(long, value_name = "FILE", help_heading = "Volume")]
     pub(crate) header: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) volume: NewVolumeArgs,
+
+    /// Take the volume key from this file
+    #[arg(
+        long,
+        alias = "master-key-file",
+        value_name = "FILE",
+        help_heading = "Volume"
+    )]
+    pub(crate) volume_key_file: Option<PathBuf>,
+
+    /// The keyslot to make
+    #[arg(short = 'S', long, value_name = "SLOT", value_parser = size::keyslot, help_heading = "Keyslot")]
+    pub(crate) key_slot: Option<u32>,
+
+    #[command(flatten)]
+    pub(crate) pbkdf: PbkdfArgs,
+}
+
+/// What any new volume is like, whatever its keys come from.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NewVolumeArgs {
     /// The data's cipher
     #[arg(short, long, value_name = "CIPHER", help_heading = "Volume")]
     pub(crate) cipher: Option<String>,
@@ -36,15 +59,6 @@ pub(crate) struct FormatArgs {
     /// 512, 1024, 2048 or 4096 bytes [default: 4096 where the size allows]
     #[arg(long, value_name = "BYTES", value_parser = size::sector_size, help_heading = "Volume")]
     pub(crate) sector_size: Option<u32>,
-
-    /// Take the volume key from this file
-    #[arg(
-        long,
-        alias = "master-key-file",
-        value_name = "FILE",
-        help_heading = "Volume"
-    )]
-    pub(crate) volume_key_file: Option<PathBuf>,
 
     /// Start the data at this 512-byte sector
     #[arg(short, long, value_name = "SECTORS", value_parser = size::sectors, conflicts_with = "align_payload", help_heading = "Volume")]
@@ -73,13 +87,6 @@ pub(crate) struct FormatArgs {
     /// The size of the keyslots area
     #[arg(long, value_name = "SIZE", value_parser = size::bytes, help_heading = "Header")]
     pub(crate) luks2_keyslots_size: Option<u64>,
-
-    /// The keyslot to make
-    #[arg(short = 'S', long, value_name = "SLOT", value_parser = size::keyslot, help_heading = "Keyslot")]
-    pub(crate) key_slot: Option<u32>,
-
-    #[command(flatten)]
-    pub(crate) pbkdf: PbkdfArgs,
 
     /// Accepted: keys come from getrandom(2), the generator behind /dev/random and /dev/urandom
     #[arg(

@@ -233,13 +233,36 @@ impl LuksKillSlotArgs {
     }
 }
 
+const LUKS_ERASE_EXAMPLES: &str = "\
+Examples:
+  lucarne luksErase model.luks
+  lucarne luksErase --batch-mode --evidence erased.json --key-file key model.luks
+
+Who has a backup of the header, or the volume key, can still open the volume.";
+
+/// [`lucarne::EraseEvidence::to_json`]; a member keeps its name and meaning within a version.
+const LUKS_ERASE_JSON: &str = "
+
+The object that --evidence writes:
+  version            1
+  kind               lucarne-erase
+  tool               lucarne and its version
+  time               when all was read back, RFC 3339 in UTC
+  uuid, luks_version the volume's
+  device             what was named on the command line; header_device is where the header lies
+  removed_keyslots   list of numbers
+  overwritten_with   random
+  header             list of areas: the header's copies, which are written without keyslots
+  keyslots_area      the area that holds those of all keyslots
+  keyslots           list of the keyslots' areas
+  passphrase         tried; if so opened_before (true) and opens_after (false), else both null
+  not_promised       list of texts: what an erasure cannot reach
+An area has: name, offset_bytes, size_bytes, sha256_before, sha256_after. The record is written only when
+every area reads back as something else than before, and the passphrase opens the volume no more.";
+
 /// `luksErase`
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Example:
-  lucarne luksErase model.luks
-
-Who has a backup of the header, or the volume key, can still open the volume.")]
+#[command(after_help = LUKS_ERASE_EXAMPLES, after_long_help = [LUKS_ERASE_EXAMPLES, LUKS_ERASE_JSON].concat())]
 pub(crate) struct LuksEraseArgs {
     /// The volume
     pub(crate) device: PathBuf,
@@ -247,6 +270,21 @@ pub(crate) struct LuksEraseArgs {
     /// The header lies in this file
     #[arg(long, value_name = "FILE")]
     pub(crate) header: Option<PathBuf>,
+
+    /// Read back what was overwritten, and write a record of it to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) evidence: Option<PathBuf>,
+
+    /// With --evidence: ask for a passphrase, which must open the volume before and is tried again
+    /// afterwards; --key-file gives one without being asked
+    #[arg(long, requires = "evidence")]
+    pub(crate) try_passphrase: bool,
+
+    #[command(flatten)]
+    pub(crate) key: KeyFileArgs,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
 
     #[command(flatten)]
     pub(crate) rest: RestArgs,

@@ -9,9 +9,11 @@ mod format;
 mod header;
 mod keys;
 mod pbkdf;
+mod rekey;
 mod token;
 mod unlock;
 mod verb;
+mod wipe;
 
 use clap::{ArgAction, Parser, Subcommand};
 
@@ -20,19 +22,21 @@ pub(crate) use backup::{LuksHeaderBackupArgs, LuksHeaderRestoreArgs};
 pub(crate) use check::{CheckArgs, PolicyArgs};
 pub(crate) use common::{CommonArgs, KernelArgs, KeyFileArgs, ProgressArgs, VolumeType};
 pub(crate) use convert::ConvertArgs;
-pub(crate) use format::FormatArgs;
+pub(crate) use format::{FormatArgs, NewVolumeArgs};
 pub(crate) use header::{ConfigArgs, PriorityName, RepairArgs};
 pub(crate) use keys::{
     LuksAddKeyArgs, LuksChangeKeyArgs, LuksConvertKeyArgs, LuksEraseArgs, LuksKillSlotArgs,
     LuksRemoveKeyArgs,
 };
 pub(crate) use pbkdf::PbkdfArgs;
+pub(crate) use rekey::RekeyArgs;
 pub(crate) use token::{TokenAction, TokenArgs, TokenUnlockArgs};
 pub(crate) use unlock::{LimitArgs, OpeningArgs, UnlockArgs};
 pub(crate) use verb::{
     BenchmarkArgs, CompletionsArgs, DecryptArgs, EncryptArgs, IsLuksArgs, LuksDumpArgs,
     LuksFormatArgs, LuksUuidArgs, ManArgs, OpenArgs, ReadArgs, RestArgs, WriteArgs,
 };
+pub(crate) use wipe::WipeArgs;
 
 /// LUKS2-compatible encrypted volumes without root, device-mapper or C
 ///
@@ -90,6 +94,8 @@ pub(crate) enum Verb {
     Encrypt(Box<EncryptArgs>),
     /// Write a volume's plaintext to a file
     Decrypt(DecryptArgs),
+    /// Copy a volume into a new one under a new volume key
+    Rekey(Box<RekeyArgs>),
     /// Write a range of a volume's plaintext to standard output
     Read(ReadArgs),
     /// Overwrite a range of a volume's plaintext with standard input
@@ -126,6 +132,8 @@ pub(crate) enum Verb {
     /// Remove all passphrases: the data can never be read again
     #[command(name = "luksErase", alias = "erase")]
     LuksErase(LuksEraseArgs),
+    /// Overwrite what a file or block device holds
+    Wipe(WipeArgs),
     /// Keep a copy of a volume's header
     #[command(name = "luksHeaderBackup")]
     LuksHeaderBackup(LuksHeaderBackupArgs),

@@ -23,8 +23,10 @@ mod luks_remove_key;
 mod luks_uuid;
 mod open;
 mod read;
+mod rekey;
 mod repair;
 mod token;
+mod wipe;
 mod write;
 
 use std::path::Path;
@@ -48,6 +50,7 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
     match verb {
         Verb::Encrypt(args) => encrypt::run(args, common, report),
         Verb::Decrypt(args) => decrypt::run(args, common, report),
+        Verb::Rekey(args) => rekey::run(args, common, report),
         Verb::Read(args) => read::run(args, common, report),
         Verb::Write(args) => write::run(args, common, report),
         Verb::Check(args) => check::run(args),
@@ -60,6 +63,7 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::LuksRemoveKey(args) => luks_remove_key::run(args, common, report),
         Verb::LuksKillSlot(args) => luks_kill_slot::run(args, common, report),
         Verb::LuksErase(args) => luks_erase::run(args, common, report),
+        Verb::Wipe(args) => wipe::run(args, common),
         Verb::LuksUuid(args) => luks_uuid::run(args, common),
         Verb::LuksHeaderBackup(args) => luks_header_backup::run(args, common),
         Verb::LuksHeaderRestore(args) => luks_header_restore::run(args, common),
@@ -91,8 +95,10 @@ fn kernel_args(verb: &Verb) -> Option<&KernelArgs> {
     match verb {
         Verb::Encrypt(args) => Some(&args.kernel),
         Verb::Decrypt(args) => Some(&args.kernel),
+        Verb::Rekey(args) => Some(&args.kernel),
         Verb::Read(args) => Some(&args.kernel),
         Verb::Write(args) => Some(&args.kernel),
+        Verb::Wipe(args) => Some(&args.kernel),
         Verb::Benchmark(args) => Some(&args.kernel),
         _ => None,
     }

@@ -130,7 +130,10 @@ fn prepare_length(
     })
 }
 
-fn plaintext_len<S: Storage>(volume: &Volume<S>, whole: bool) -> Result<Decrypted, Error> {
+pub(crate) fn plaintext_len<S: Storage>(
+    volume: &Volume<S>,
+    whole: bool,
+) -> Result<Decrypted, Error> {
     let recorded = volume
         .length_token()
         .and_then(|token| token.length)

@@ -17,7 +17,7 @@ use crate::sector_map::SectorMap;
 use crate::{Error, LuksVersion};
 
 /// How much is read and encrypted before more is read: it is still in the L2 cache then.
-const STEP_LEN_BYTES: usize = 128 << 10;
+pub(crate) const STEP_LEN_BYTES: usize = 128 << 10;
 
 /// How a new volume is made from plaintext.
 #[derive(Debug, Default)]
@@ -155,7 +155,7 @@ pub fn encrypt(
 }
 
 /// 4096 bytes, unless the source is a disk of 512-byte sectors, whose length padding would change.
-fn default_sector_size(source_len: Option<u64>) -> DataUnit {
+pub(crate) fn default_sector_size(source_len: Option<u64>) -> DataUnit {
     match source_len {
         Some(len) if len.is_multiple_of(512) && !len.is_multiple_of(4096) => DataUnit::B512,
         _ => DataUnit::B4096,
@@ -163,12 +163,12 @@ fn default_sector_size(source_len: Option<u64>) -> DataUnit {
 }
 
 /// Whole sectors, at least one: a volume without any could not be opened.
-fn padded(len: u64, sector_size: DataUnit) -> u64 {
+pub(crate) fn padded(len: u64, sector_size: DataUnit) -> u64 {
     let sector_len = u64::from(sector_size.bytes());
     len.max(1).next_multiple_of(sector_len)
 }
 
-fn check_room(volume_len: u64, room: u64) -> Result<(), Error> {
+pub(crate) fn check_room(volume_len: u64, room: u64) -> Result<(), Error> {
     if volume_len > room {
         return Err(Error::device(format!(
             "{volume_len} bytes of data do not fit: the device has room for {room} after the header"
@@ -177,7 +177,12 @@ fn check_room(volume_len: u64, room: u64) -> Result<(), Error> {
     Ok(())
 }
 
-fn prepare_space(output: &dyn Storage, present: u64, len: u64, sparse: bool) -> Result<(), Error> {
+pub(crate) fn prepare_space(
+    output: &dyn Storage,
+    present: u64,
+    len: u64,
+    sparse: bool,
+) -> Result<(), Error> {
     let prepared = match (present, sparse) {
         (0, false) => output.reserve(len),
         (0, true) => output.set_len(len),

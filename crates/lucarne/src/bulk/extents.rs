@@ -7,7 +7,7 @@ use crate::Error;
 use crate::error::reading;
 
 /// The pieces of `0..len`, in order: all of them, or only those over which a storage has data.
-pub(super) struct Extents<'s> {
+pub(crate) struct Extents<'s> {
     next: u64,
     /// End of the data around `next`.
     data_end: u64,
@@ -17,16 +17,16 @@ pub(super) struct Extents<'s> {
 }
 
 /// The storage whose holes are left out.
-pub(super) struct Holes<'s> {
-    pub(super) storage: &'s dyn Storage,
+pub(crate) struct Holes<'s> {
+    pub(crate) storage: &'s dyn Storage,
     /// Where the range begins on it.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// Pieces begin and end at multiples of this, or at the range's end.
-    pub(super) granule: u64,
+    pub(crate) granule: u64,
 }
 
 impl<'s> Extents<'s> {
-    pub(super) fn all(len: u64) -> Self {
+    pub(crate) fn all(len: u64) -> Self {
         Self {
             next: 0,
             data_end: len,
@@ -35,7 +35,7 @@ impl<'s> Extents<'s> {
         }
     }
 
-    pub(super) fn with_data(len: u64, holes: Holes<'s>) -> Self {
+    pub(crate) fn with_data(len: u64, holes: Holes<'s>) -> Self {
         Self {
             next: 0,
             data_end: 0,
@@ -44,8 +44,14 @@ impl<'s> Extents<'s> {
         }
     }
 
+    /// Leaves out what lies before `offset`.
+    pub(crate) fn starting_at(mut self, offset: u64) -> Self {
+        self.next = offset.min(self.len);
+        self
+    }
+
     /// The next piece of at most `len_max` bytes; holes that are passed over count as done.
-    pub(super) fn next(
+    pub(crate) fn next(
         &mut self,
         len_max: usize,
         control: &Control,

@@ -1,10 +1,10 @@
 //! Whole volumes at the speed of the disk: plaintext in, volume out, and back.
 
-mod decrypt;
-mod encrypt;
-mod extents;
+pub(crate) mod decrypt;
+pub(crate) mod encrypt;
+pub(crate) mod extents;
 mod output;
-mod pipeline;
+pub(crate) mod pipeline;
 
 pub use decrypt::{DecryptOptions, Decrypted, decrypt};
 pub use encrypt::{EncryptOptions, Encrypted, encrypt};

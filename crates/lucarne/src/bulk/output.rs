@@ -72,12 +72,60 @@ impl Output {
         Self::begin(path.as_ref(), replace, |path| NewFile::create_private(path))
     }
 
+    /// As [`Self::create_private`], for a file whose making can be taken up again: it lies under
+    /// [`Self::partial_path`] until then, and after [`Self::keep_partial`] stays there if this process ends.
+    ///
+    /// # Errors
+    /// As [`Self::create`]; [`Error::Io`] too when something of that name is there already.
+    pub fn create_resumable(path: impl AsRef<Path>, replace: Replace) -> Result<Self, Error> {
+        Self::begin(path.as_ref(), replace, |path| {
+            NewFile::create_resumable(path)
+        })
+    }
+
+    /// Takes up again what [`Self::create_resumable`] began; a block device is what it is.
+    ///
+    /// # Errors
+    /// As [`Self::create`]; [`Error::Io`] too when nothing is there to take up.
+    pub fn resume(path: impl AsRef<Path>, replace: Replace) -> Result<Self, Error> {
+        Self::begin(path.as_ref(), replace, |path| NewFile::resume(path))
+    }
+
+    /// Where [`Self::create_resumable`] puts an unfinished file of that name.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the path has no file name.
+    ///
+    /// ```
+    /// let partial = lucarne::Output::partial_path("/mnt/new.luks")?;
+    /// assert_eq!(partial.to_str(), Some("/mnt/.new.luks.lucarne-partial"));
+    /// # Ok::<(), lucarne::Error>(())
+    /// ```
+    pub fn partial_path(path: impl AsRef<Path>) -> Result<std::path::PathBuf, Error> {
+        let path = path.as_ref();
+        // Through a symbolic link, as the file itself.
+        let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        NewFile::partial_path(target).map_err(|source| Error::io(IoOp::Open, 0, source))
+    }
+
+    /// From now on there is something to take up: a file that is not finished stays where it is.
+    pub fn keep_partial(&self) {
+        if let Target::File(file) = &self.target {
+            file.keep_partial();
+        }
+    }
+
     fn begin(
         path: &Path,
         replace: Replace,
         new_file: impl Fn(&Path) -> std::io::Result<NewFile>,
     ) -> Result<Self, Error> {
-        let opening = |source| Error::io(IoOp::Open, 0, source);
+        let opening = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::WouldBlock => {
+                Error::Busy(Busy::new("another process is working on it"))
+            }
+            _ => Error::io(IoOp::Open, 0, source),
+        };
         let existing = match std::fs::symlink_metadata(path) {
             Ok(_) => Some(std::fs::metadata(path).map_err(opening)?.file_type()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,

@@ -12,7 +12,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use lucarne_storage::{AlignedBuffer, Storage};
 
 use crate::Error;
-use crate::error::IoOp;
+use crate::error::{IoOp, writing};
 
 /// Memory for pieces, in all.
 const BUFFERS_LEN_BYTES: usize = 48 << 20;
@@ -101,6 +101,14 @@ pub(crate) enum Sink<'a> {
         storage: &'a dyn Storage,
         offset: u64,
     },
+    /// As [`Self::Storage`]; each piece is told of once it is written, by whichever thread wrote it.
+    Watched {
+        storage: &'a dyn Storage,
+        offset: u64,
+        written: &'a (dyn Fn(Piece) -> Result<(), Error> + Sync),
+    },
+    /// Nowhere: the transformation was all.
+    Nowhere,
     /// One after the other.
     Stream(Mutex<&'a mut (dyn Write + Send)>),
 }
@@ -246,10 +254,18 @@ where
         match self.sink {
             Sink::Storage { storage, offset } => {
                 let at = offset + piece.offset;
-                storage
-                    .write_at(bytes, at)
-                    .map_err(|source| Error::io(IoOp::Write, at, source))
+                storage.write_at(bytes, at).map_err(writing(at))
             }
+            Sink::Watched {
+                storage,
+                offset,
+                written,
+            } => {
+                let at = offset + piece.offset;
+                storage.write_at(bytes, at).map_err(writing(at))?;
+                written(piece)
+            }
+            Sink::Nowhere => Ok(()),
             Sink::Stream(stream) => {
                 self.wait_for_turn(number)?;
                 let result = stream

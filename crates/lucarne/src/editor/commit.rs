@@ -112,7 +112,7 @@ pub(crate) fn alone(storage: &dyn Storage, patience: Option<Duration>) -> Result
     })
 }
 
-fn not_locked(error: std::io::Error, patience: Duration) -> Error {
+pub(crate) fn not_locked(error: std::io::Error, patience: Duration) -> Error {
     match error.kind() {
         std::io::ErrorKind::WouldBlock => Error::Busy(Busy::new(format!(
             "another process has held the header's lock for {} seconds",
@@ -135,7 +135,7 @@ pub(crate) fn is_same(a: &Header, b: &Header) -> Result<bool, Error> {
 }
 
 /// The damaged copy first: as long as it is being written, the other one is the header.
-pub(super) fn order(repair: &Repair) -> [HeaderCopy; 2] {
+pub(crate) fn order(repair: &Repair) -> [HeaderCopy; 2] {
     match repair.secondary {
         Some(_) => [HeaderCopy::Secondary, HeaderCopy::Primary],
         None => [HeaderCopy::Primary, HeaderCopy::Secondary],

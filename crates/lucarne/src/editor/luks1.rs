@@ -124,6 +124,10 @@ impl<'s> Luks1Editor<'s> {
         &self.header
     }
 
+    pub(super) fn storage(&self) -> &'s dyn Storage {
+        self.storage
+    }
+
     /// Finds the volume key: [`crate::unlock()`].
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod any;
 mod backup;
 pub(crate) mod commit;
 mod config;
+mod evidence;
 mod foreign;
 mod keyslot;
 pub(crate) mod luks1;
@@ -23,6 +24,7 @@ use commit::Change;
 
 pub use any::AnyEditor;
 pub use backup::HeaderBackup;
+pub use evidence::{EraseEvidence, ErasedArea};
 pub use foreign::foreign_signature;
 pub use keyslot::KeyslotOptions;
 pub use luks1::Luks1Editor;

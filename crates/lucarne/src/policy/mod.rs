@@ -73,6 +73,7 @@ use lucarne_format::luks2::{Header, Repair, Selected};
 use crate::{AnyHeader, Error, HeaderRef};
 
 pub use finding::{Finding, Judgement, Severity};
+pub(crate) use pins::to_hex;
 pub use pins::{Pins, header_hash, volume_key_digest};
 pub use rules::{Limit, Rule};
 

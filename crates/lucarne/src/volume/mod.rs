@@ -1,10 +1,12 @@
 //! [`Volume`]: the plaintext of a LUKS2 volume.
 
 mod cursor;
+mod identity;
 mod open;
 mod parallel;
 
 pub use cursor::VolumeCursor;
+pub use identity::VolumeIdentity;
 pub use open::OpenOptions;
 
 use lucarne_storage::Storage;
@@ -37,6 +39,7 @@ pub struct Volume<S> {
     map: SectorMap,
     length: Option<LengthToken>,
     keyslot: Option<u32>,
+    identity: VolumeIdentity,
 }
 
 impl<S> std::fmt::Debug for Volume<S> {
@@ -78,6 +81,22 @@ impl<S: Storage> Volume<S> {
     /// Where the first sector lies on the data device, in bytes.
     pub fn data_offset(&self) -> u64 {
         self.map.data_offset()
+    }
+
+    /// Takes all-zero sectors of ciphertext for sectors that nobody ever wrote, and reads them as zeros.
+    ///
+    /// In a volume that says so itself (`sparse` of its `lucarne-length` token) they are. In others the
+    /// holes of a sparse image decrypt to noise, which is what every other reader sees there; no cipher makes
+    /// zeros of anything that was written, but by a chance of one in 2^4096.
+    #[must_use]
+    pub fn with_zeros_as_holes(mut self) -> Self {
+        self.map = self.map.with_zeros_as_holes(true);
+        self
+    }
+
+    /// Which volume it is, in which state of its header.
+    pub fn identity(&self) -> &VolumeIdentity {
+        &self.identity
     }
 
     /// What the `lucarne-length` token says, if the header has one.

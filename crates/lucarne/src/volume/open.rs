@@ -8,6 +8,7 @@ use lucarne_keyslot::CostLimits;
 use lucarne_secret::with_clean_stack;
 use lucarne_storage::Storage;
 
+use super::VolumeIdentity;
 use crate::error::measuring;
 use crate::length_token::LengthToken;
 use crate::policy::{DataDevice, Judged, Pins, Policy};
@@ -206,6 +207,7 @@ fn open_at<S: Storage>(
         map,
         length,
         keyslot: unlocked.keyslot,
+        identity: VolumeIdentity::of(header, &unlocked),
     })
 }
 
