@@ -60,7 +60,8 @@ pub use bulk::{
 pub use convert::convert;
 pub use create::{FormatOptions, Formatted, format};
 pub use editor::{
-    AnyEditor, HeaderBackup, HeaderEditor, KeyslotOptions, Luks1Editor, Restore, RestoreWarnings,
+    AnyEditor, AnyHeaderBackup, AnyRestore, HeaderBackup, HeaderEditor, KeyslotOptions,
+    Luks1Editor, Luks1HeaderBackup, Luks1Repair, Luks1Restore, Restore, RestoreWarnings,
     foreign_signature,
 };
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
