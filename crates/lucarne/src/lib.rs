@@ -66,8 +66,9 @@ pub use bulk::{
 pub use convert::convert;
 pub use create::{FormatOptions, Formatted, format};
 pub use editor::{
-    AnyEditor, EraseEvidence, ErasedArea, HeaderBackup, HeaderEditor, KeyslotOptions, Luks1Editor,
-    Restore, RestoreWarnings, foreign_signature,
+    AnyEditor, AnyHeaderBackup, AnyRestore, EraseEvidence, ErasedArea, HeaderBackup, HeaderEditor,
+    KeyslotOptions, Luks1Editor, Luks1HeaderBackup, Luks1Repair, Luks1Restore, Restore,
+    RestoreWarnings, foreign_signature,
 };
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
 pub use header_io::{read_any_header, read_any_header_within, read_header, read_header_within};

@@ -1,7 +1,7 @@
 //! `luksHeaderRestore DEVICE`
 
 use anyhow::Context;
-use lucarne::{Access, FileStorage, HeaderBackup, Restore};
+use lucarne::{Access, AnyHeaderBackup, AnyRestore, FileStorage, HeaderRef, LuksVersion};
 
 use crate::{
     args::{CommonArgs, LuksHeaderRestoreArgs},
@@ -9,6 +9,7 @@ use crate::{
     exit::{Failure, shown},
     header,
     signals::Graceful,
+    unlock::expect_version,
 };
 
 pub(crate) fn run(args: &LuksHeaderRestoreArgs, common: &CommonArgs) -> anyhow::Result<()> {
@@ -19,11 +20,13 @@ pub(crate) fn run(args: &LuksHeaderRestoreArgs, common: &CommonArgs) -> anyhow::
     // cryptsetup's code for a backup that cannot be read is that of wrong parameters.
     let backup = FileStorage::open(file, Access::ReadOnly)
         .map_err(|error| Failure::Parameters(format!("{}: {error}", shown(file))))?;
-    let backup = HeaderBackup::read(&backup).with_context(|| shown(file))?;
+    let backup = AnyHeaderBackup::read(&backup).with_context(|| shown(file))?;
+    expect_version(file, backup.header().version(), common.volume_type)?;
     let restore = backup
         .compare(&storage)
         .with_context(|| format!("{} from {}", shown(path), shown(file)))?;
-    confirm::confirm(common.batch_mode, &warning(&shown(path), &restore))?;
+    let warning = warning(&shown(path), backup.header(), &restore);
+    confirm::confirm(common.batch_mode, &warning)?;
     // A signal waits: half a header helps nobody.
     let _graceful = Graceful::begin()?;
     restore
@@ -31,17 +34,26 @@ pub(crate) fn run(args: &LuksHeaderRestoreArgs, common: &CommonArgs) -> anyhow::
         .with_context(|| shown(path))
 }
 
-fn warning(device: &str, restore: &Restore<'_>) -> String {
+fn warning(device: &str, backup: HeaderRef<'_>, restore: &AnyRestore<'_>) -> String {
     let warnings = restore.warnings();
-    let mut text = match (warnings.luks1, warnings.no_header) {
-        (true, _) => format!(
-            "Device {device} contains a LUKS1 header. Replacing header will destroy existing keyslots."
+    let version = match backup.version() {
+        LuksVersion::Luks1 => "LUKS",
+        LuksVersion::Luks2 => "LUKS2",
+    };
+    let other = match (backup.version(), warnings.luks1, warnings.luks2) {
+        (LuksVersion::Luks2, true, _) => Some("LUKS1"),
+        (LuksVersion::Luks1, _, true) => Some("LUKS2"),
+        _ => None,
+    };
+    let mut text = match (other, warnings.no_header) {
+        (Some(other), _) => format!(
+            "Device {device} contains a {other} header. Replacing header will destroy existing keyslots."
         ),
         (_, true) => format!(
-            "Device {device} does not contain LUKS2 header. Replacing header can destroy data on that device."
+            "Device {device} does not contain {version} header. Replacing header can destroy data on that device."
         ),
         _ => format!(
-            "Device {device} already contains LUKS2 header. Replacing header will destroy existing keyslots."
+            "Device {device} already contains {version} header. Replacing header will destroy existing keyslots."
         ),
     };
     let mut add = |holds: bool, line: &str| {

@@ -80,14 +80,7 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
 
 /// The verbs that change nothing of LUKS1 yet.
 fn is_for_luks2_alone(verb: &Verb) -> bool {
-    matches!(
-        verb,
-        Verb::LuksHeaderBackup(_)
-            | Verb::LuksHeaderRestore(_)
-            | Verb::Repair(_)
-            | Verb::Config(_)
-            | Verb::Token(_)
-    )
+    matches!(verb, Verb::Config(_) | Verb::Token(_))
 }
 
 /// The choice of a kernel, of the verbs that offer it.

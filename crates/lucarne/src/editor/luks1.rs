@@ -82,7 +82,7 @@ impl std::fmt::Debug for Luks1Editor<'_> {
 /// What is durable before the next is begun.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there are a dozen at most")]
-enum Step {
+pub(super) enum Step {
     /// The key material of a keyslot whose flag is inactive.
     Material(u32, Vec<u8>),
     /// Noise over a keyslot's area.
@@ -261,7 +261,7 @@ impl<'s> Luks1Editor<'s> {
             return Err(Error::refused(format!("keyslot {from} is not in use")));
         };
         let new = self.header.with_keyslot(to, *iterations, *salt)?;
-        let area = self.area(from)?;
+        let area = area(&self.header, from)?;
         let len = usize::try_from(area.end.saturating_sub(area.start)).unwrap_or(usize::MAX);
         let mut material = vec![0; len];
         self.storage
@@ -314,37 +314,46 @@ impl<'s> Luks1Editor<'s> {
         if read_luks1_header(storage)? != self.header {
             return Err(changed_meanwhile());
         }
-        for step in steps {
-            match step {
-                Step::Material(id, material) => {
-                    let offset = self.area(id)?.start;
-                    storage
-                        .write_at(&material, offset)
-                        .map_err(writing(offset))?;
-                }
-                Step::Wipe(id) => {
-                    let area = self.area(id)?;
-                    fill_with_noise(storage, area.start, area.end.saturating_sub(area.start))?;
-                }
-                Step::Header(header) => {
-                    write_difference(storage, &self.header, &header)?;
-                    self.header = header;
-                }
-            }
-            storage.flush().map_err(flushing)?;
-        }
-        tracing::debug!("LUKS1 header written");
-        Ok(())
-    }
-
-    fn area(&self, id: u32) -> Result<std::ops::Range<u64>, Error> {
-        let keyslot = self.header.keyslot(id).map(|keyslot| keyslot.area.clone());
-        keyslot.ok_or_else(|| Error::refused(format!("keyslot {id} (they are numbered 0 to 7)")))
+        run_steps(storage, &mut self.header, steps)
     }
 }
 
+/// Does one after the other, each durable before the next is begun; `header` is the one that is there.
+pub(super) fn run_steps(
+    storage: &dyn Storage,
+    header: &mut Header,
+    steps: Vec<Step>,
+) -> Result<(), Error> {
+    for step in steps {
+        match step {
+            Step::Material(id, material) => {
+                let offset = area(header, id)?.start;
+                storage
+                    .write_at(&material, offset)
+                    .map_err(writing(offset))?;
+            }
+            Step::Wipe(id) => {
+                let area = area(header, id)?;
+                fill_with_noise(storage, area.start, area.end.saturating_sub(area.start))?;
+            }
+            Step::Header(new) => {
+                write_difference(storage, header, &new)?;
+                *header = new;
+            }
+        }
+        storage.flush().map_err(flushing)?;
+    }
+    tracing::debug!("LUKS1 header written");
+    Ok(())
+}
+
+fn area(header: &Header, id: u32) -> Result<std::ops::Range<u64>, Error> {
+    let keyslot = header.keyslot(id).map(|keyslot| keyslot.area.clone());
+    keyslot.ok_or_else(|| Error::refused(format!("keyslot {id} (they are numbered 0 to 7)")))
+}
+
 /// From a header to `new`, which is it with the keyslot `id`.
-fn added(id: u32, material: Vec<u8>, new: Header) -> Result<Vec<Step>, Error> {
+pub(super) fn added(id: u32, material: Vec<u8>, new: Header) -> Result<Vec<Step>, Error> {
     Ok(vec![
         Step::Material(id, material),
         Step::Header(new.with_keyslot_marked_inactive(id)?),
@@ -353,7 +362,7 @@ fn added(id: u32, material: Vec<u8>, new: Header) -> Result<Vec<Step>, Error> {
 }
 
 /// From `old` to it without the keyslot `id`.
-fn removed(id: u32, old: &Header) -> Result<Vec<Step>, Error> {
+pub(super) fn removed(id: u32, old: &Header) -> Result<Vec<Step>, Error> {
     Ok(vec![
         Step::Header(old.with_keyslot_marked_inactive(id)?),
         Step::Wipe(id),

@@ -1,6 +1,7 @@
 //! Changing a volume's header: keys, tokens, names.
 
 mod any;
+mod any_backup;
 mod backup;
 pub(crate) mod commit;
 mod config;
@@ -8,6 +9,8 @@ mod evidence;
 mod foreign;
 mod keyslot;
 pub(crate) mod luks1;
+mod luks1_backup;
+mod luks1_repair;
 mod relocate;
 mod restore;
 mod token;
@@ -23,11 +26,14 @@ use crate::{Error, read_header};
 use commit::Change;
 
 pub use any::AnyEditor;
+pub use any_backup::{AnyHeaderBackup, AnyRestore};
 pub use backup::HeaderBackup;
 pub use evidence::{EraseEvidence, ErasedArea};
 pub use foreign::foreign_signature;
 pub use keyslot::KeyslotOptions;
 pub use luks1::Luks1Editor;
+pub use luks1_backup::{Luks1HeaderBackup, Luks1Restore};
+pub use luks1_repair::Luks1Repair;
 pub use restore::{Restore, RestoreWarnings};
 
 /// A header that can be changed.

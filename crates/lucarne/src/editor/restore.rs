@@ -56,10 +56,12 @@ impl std::fmt::Debug for Restore<'_> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RestoreWarnings {
-    /// There is no usable LUKS2 header: what lies at the device's start may be data.
+    /// There is no usable header of the backup's version: what lies at the device's start may be data.
     pub no_header: bool,
     /// There is a LUKS1 header.
     pub luks1: bool,
+    /// There is a LUKS2 header, and the backup is of LUKS1.
+    pub luks2: bool,
     /// The device's header has another UUID.
     pub other_uuid: bool,
     /// The device's header has requirements that are not known here: the data may need what the backup
@@ -294,7 +296,7 @@ fn is_reencryption(requirement: &Requirement) -> bool {
     matches!(requirement, Requirement::OnlineReencrypt { .. })
 }
 
-fn refuse_other_offset(on_device: u64, in_backup: u64) -> Result<(), Error> {
+pub(super) fn refuse_other_offset(on_device: u64, in_backup: u64) -> Result<(), Error> {
     if on_device == in_backup {
         return Ok(());
     }
