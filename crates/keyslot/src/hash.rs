@@ -51,6 +51,19 @@ macro_rules! hashes {
                 match self { $($(#[$cfg])? Self::$variant => $weight,)* }
             }
 
+            /// The hash of `bytes`, cut to the length of `out`; more of `out` than
+            /// [`Self::output_len`] stays as it is.
+            ///
+            /// ```
+            /// let mut hash = [0; 32];
+            /// lucarne_keyslot::Hash::Sha256.hash_into(b"abc", &mut hash);
+            /// assert_eq!(hash[..4], [0xba, 0x78, 0x16, 0xbf]);
+            /// ```
+            pub fn hash_into(self, bytes: &[u8], out: &mut [u8]) {
+                let len = out.len().min(self.output_len());
+                self.digest([bytes, &[]], &mut out[..len]);
+            }
+
             /// The hash of `parts`, one after the other, cut to the length of `out`.
             pub(crate) fn digest(self, parts: [&[u8]; 2], out: &mut [u8]) {
                 match self { $($(#[$cfg])? Self::$variant => digest::<$type>(parts, out),)* }

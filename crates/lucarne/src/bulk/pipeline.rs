@@ -151,15 +151,11 @@ where
     let pool = match parallelism.pool {
         Some(pool) => pool,
         None => {
-            own_pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(thread_count(parallelism.threads))
-                .thread_name(|index| format!("lucarne-cipher-{index}"))
-                .build()
-                .map_err(|error| Error::io(IoOp::StartThreads, 0, std::io::Error::other(error)))?;
+            own_pool = cipher_pool(parallelism.threads)?;
             &own_pool
         }
     };
-    let workers = pool.current_num_threads().min(COMPUTING_MAX) + WRITES_IN_FLIGHT;
+    let workers = worker_count(pool);
     let piece_len = piece_len_bytes(workers);
     let run = Run {
         next_piece: Mutex::new((0, next_piece)),
@@ -192,6 +188,20 @@ where
         Some(error) => Err(error),
         None => Ok(()),
     }
+}
+
+/// A pool of our own, for who brings none.
+pub(crate) fn cipher_pool(threads_max: Option<NonZeroUsize>) -> Result<rayon::ThreadPool, Error> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(thread_count(threads_max))
+        .thread_name(|index| format!("lucarne-cipher-{index}"))
+        .build()
+        .map_err(|error| Error::io(IoOp::StartThreads, 0, std::io::Error::other(error)))
+}
+
+/// How many threads read and write while the pool's compute.
+pub(crate) fn worker_count(pool: &rayon::ThreadPool) -> usize {
+    pool.current_num_threads().min(COMPUTING_MAX) + WRITES_IN_FLIGHT
 }
 
 fn thread_count(threads_max: Option<NonZeroUsize>) -> usize {

@@ -1,3 +1,20 @@
 //! Re-encryption in place, by LUKS2's own metadata: what we begin cryptsetup can finish, and the reverse.
+//!
+//! | file | what |
+//! |---|---|
+//! | `begin` | the metadata before the first byte is touched |
+//! | `keys` | both keys, and whether they vouch for the metadata |
+//! | `plan` | where old and new bytes lie, and which segments say so |
+//! | `zone` | the bytes: read, hashed, turned, written, told apart |
+//! | `commit` | the header's way, and why a crash leaves nothing untrue |
+//! | `run` | zone by zone, recovery, the end |
 
+mod begin;
+mod commit;
 mod keys;
+mod plan;
+mod run;
+mod zone;
+
+pub use begin::{ReencryptOptions, ReencryptResilience};
+pub use run::Reencryption;

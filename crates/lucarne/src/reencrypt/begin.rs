@@ -1,0 +1,437 @@
+//! What a re-encryption's metadata say before the first byte is touched.
+
+use lucarne_cipher::{CipherSpec, DataUnit};
+use lucarne_format::luks2::{
+    Area, ChecksumResilience, CryptSegment, Digest, Draft, Header, Luks2Keyslot, Priority,
+    ReencryptDirection, ReencryptKeyslot, ReencryptMode, Requirement, Resilience, Segment,
+    Selected,
+};
+use lucarne_keyslot::{CostLimits, Hash, KdfRequest, SealRequest};
+use lucarne_secret::{SecretBytes, with_clean_stack};
+use lucarne_storage::Storage;
+
+use super::commit::commit;
+use super::keys::Keys;
+use super::run::{Reencryption, lock};
+use crate::error::{flushing, measuring};
+use crate::header_io::random_failed;
+use crate::{Error, HeaderEditor, HeaderRef, Secret, UnlockOptions, Unlocked, read_header, unlock};
+
+/// What the data will be like. The defaults leave all as it is but the key.
+///
+/// ```
+/// use lucarne::{ReencryptOptions, SectorSize};
+/// let options = ReencryptOptions { sector_size: Some(SectorSize::B4096), ..Default::default() };
+/// assert!(!options.keep_key);
+/// ```
+#[derive(Debug, Clone)]
+pub struct ReencryptOptions {
+    /// The new cipher; `None`: the same.
+    pub cipher: Option<CipherSpec>,
+    /// Bytes of the new key; `None`: as many as before.
+    pub key_len: Option<usize>,
+    /// The new sector size; `None`: the same.
+    pub sector_size: Option<DataUnit>,
+    /// The volume key stays, and only cipher or sector size change. All keyslots stay then.
+    pub keep_key: bool,
+    /// The key derivation of the new keyslots.
+    pub kdf: KdfRequest,
+    /// The hash of PBKDF2, the anti-forensic splitter and the digests.
+    pub hash: Hash,
+    /// How a hot zone survives a crash.
+    pub resilience: ReencryptResilience,
+    /// What the header's keyslots may cost.
+    pub limits: CostLimits,
+}
+
+/// How the bytes that are being re-encrypted survive a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReencryptResilience {
+    /// Not at all: after a crash in a zone it cannot be finished.
+    None,
+    /// By a hash of each block of old bytes, which tells old from new.
+    Checksum(Hash),
+    /// By a copy of the old bytes.
+    Journal,
+}
+
+impl Default for ReencryptOptions {
+    fn default() -> Self {
+        Self {
+            cipher: None,
+            key_len: None,
+            sector_size: None,
+            keep_key: false,
+            kdf: KdfRequest::default(),
+            hash: Hash::Sha256,
+            resilience: ReencryptResilience::Checksum(Hash::Sha256),
+            limits: CostLimits::default(),
+        }
+    }
+}
+
+/// As many digests as cryptsetup knows.
+const DIGESTS: u32 = 8;
+
+/// The least block that a disk writes whole, where the data lie on such blocks.
+const DISK_BLOCK_LEN_BYTES: u64 = 4096;
+
+impl<'s> Reencryption<'s> {
+    /// Writes the metadata of a new re-encryption into the header; the data are still as they were. For each of
+    /// the passphrases, which all must open a keyslot of the data's key, there is a keyslot for the new key; other
+    /// keyslots of the old key are gone when it is finished.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the header has requirements, there is no room for keyslots and journal, the data
+    /// are not whole sectors of the new size, or the options ask for nothing that can be;
+    /// [`Error::Luks1`]; [`Error::Unsupported`]; [`Error::WrongKey`] and the others of [`crate::unlock()`];
+    /// [`Error::Busy`], [`Error::Io`].
+    pub fn begin(
+        storage: &'s dyn Storage,
+        detached_data: Option<&'s dyn Storage>,
+        passphrases: &[&[u8]],
+        options: &ReencryptOptions,
+    ) -> Result<Self, Error> {
+        let selected = read_header(storage)?;
+        let lock = lock(storage, selected.header.uuid())?;
+        let header = &selected.header;
+        if !header.metadata().requirements().is_empty() {
+            return Err(Error::refused(
+                "the header has requirements: an unfinished re-encryption must be resumed first",
+            ));
+        }
+        let device_len = detached_data.unwrap_or(storage).len().map_err(measuring)?;
+        let old = HeaderRef::Luks2(header).activatable_segment()?;
+        let unlocked = unlock_all(header, storage, passphrases, options)?;
+        let target = Target::new(&old, &unlocked[0], options, device_len)?;
+        let new_key = match options.keep_key {
+            true => None,
+            false => Some(SecretBytes::random(target.key_len).map_err(random_failed)?),
+        };
+        let (new_header, material) = with_clean_stack(|| {
+            target.header(
+                header,
+                &old,
+                &unlocked,
+                passphrases,
+                new_key.as_ref(),
+                options,
+            )
+        })?;
+        let new = Selected {
+            header: new_header,
+            repair: Default::default(),
+        };
+        commit(
+            storage,
+            &selected,
+            &new,
+            &material,
+            Some(HeaderEditor::PATIENCE),
+        )?;
+        storage.flush().map_err(flushing)?;
+        drop(lock);
+        Self::resume(storage, detached_data, passphrases, &options.limits)
+    }
+}
+
+/// The keyslots that these passphrases open, all of the same key.
+fn unlock_all(
+    header: &Header,
+    storage: &dyn Storage,
+    passphrases: &[&[u8]],
+    options: &ReencryptOptions,
+) -> Result<Vec<Unlocked>, Error> {
+    let unlock_options = UnlockOptions {
+        limits: options.limits.clone(),
+        ..UnlockOptions::default()
+    };
+    let unlocked: Vec<Unlocked> = passphrases
+        .iter()
+        .map(|passphrase| {
+            unlock(
+                header,
+                storage,
+                Secret::Passphrase(passphrase),
+                &unlock_options,
+            )
+        })
+        .collect::<Result<_, Error>>()?;
+    match unlocked.first() {
+        None => Err(Error::refused("re-encryption without a passphrase")),
+        Some(first) if unlocked.iter().any(|other| other.digest != first.digest) => Err(
+            Error::refused("the passphrases open keyslots of different keys"),
+        ),
+        Some(_) => Ok(unlocked),
+    }
+}
+
+/// What the data become.
+struct Target {
+    cipher: CipherSpec,
+    key_len: usize,
+    sector_size: DataUnit,
+    block_len: u64,
+}
+
+impl Target {
+    fn new(
+        old: &CryptSegment,
+        key: &Unlocked,
+        options: &ReencryptOptions,
+        device_len: u64,
+    ) -> Result<Self, Error> {
+        let cipher = match &options.cipher {
+            Some(cipher) => cipher.clone(),
+            None => old.encryption.parse()?,
+        };
+        let key_len = options.key_len.unwrap_or(key.volume_key.len());
+        if options.keep_key && key_len != key.volume_key.len() {
+            return Err(Error::refused(
+                "a key that stays has the length that it has",
+            ));
+        }
+        cipher.check_key_len(key_len)?;
+        cipher.check_supported()?;
+        let sector_size = match options.sector_size {
+            Some(size) => size,
+            None => DataUnit::try_from(old.sector_size)?,
+        };
+        let sector_len = u64::from(sector_size.bytes());
+        let room = device_len.saturating_sub(old.offset);
+        let len = match old.size {
+            lucarne_format::luks2::SegmentSize::Bytes(len) => len,
+            lucarne_format::luks2::SegmentSize::Dynamic => room - room % 512,
+        };
+        if !len.is_multiple_of(sector_len) {
+            return Err(Error::refused(format!(
+                "the {len} bytes of data are not whole sectors of {sector_len} bytes"
+            )));
+        }
+        let on_blocks = [len, old.offset]
+            .iter()
+            .all(|value| value.is_multiple_of(DISK_BLOCK_LEN_BYTES));
+        let least = if on_blocks { DISK_BLOCK_LEN_BYTES } else { 512 };
+        Ok(Self {
+            cipher,
+            key_len,
+            sector_size,
+            block_len: least.max(sector_len).max(u64::from(old.sector_size)),
+        })
+    }
+
+    /// The header that begins it, and the key material of its new keyslots.
+    fn header(
+        &self,
+        header: &Header,
+        old: &CryptSegment,
+        unlocked: &[Unlocked],
+        passphrases: &[&[u8]],
+        new_key: Option<&SecretBytes>,
+        options: &ReencryptOptions,
+    ) -> Result<(Header, Vec<(u64, Vec<u8>)>), Error> {
+        let old_digest = unlocked[0].digest;
+        let iterations = options.kdf.digest_iterations(options.hash);
+        let new_digest = match new_key {
+            Some(key) => Some((
+                free_digest(header, &[])?,
+                lucarne_keyslot::create_digest(key, options.hash, iterations)?,
+            )),
+            None => None,
+        };
+        let new_digest_id = new_digest.as_ref().map_or(old_digest, |(id, _)| *id);
+        let verification_id = free_digest(header, &[new_digest_id])?;
+        let previous = Segment::Crypt(CryptSegment {
+            flags: vec!["backup-previous".to_owned()],
+            ..old.clone()
+        });
+        let last = Segment::Crypt(CryptSegment {
+            iv_tweak: 0,
+            encryption: self.cipher.to_string(),
+            sector_size: self.sector_size.bytes(),
+            flags: vec!["backup-final".to_owned()],
+            ..old.clone()
+        });
+        let regular = Segment::Crypt(CryptSegment {
+            iv_tweak: 0,
+            flags: Vec::new(),
+            ..old.clone()
+        });
+        let mut sealed: Option<Vec<(u32, Luks2Keyslot)>> = None;
+        let mut material = Vec::new();
+        let mut fill = |draft: &mut Draft, verification: Option<&Digest>| {
+            if sealed.is_none() {
+                sealed = Some(match new_key {
+                    Some(key) => {
+                        let mut scratch = draft.clone();
+                        let mut keyslots = Vec::new();
+                        for passphrase in passphrases {
+                            let (id, keyslot, bytes) = self
+                                .seal(&mut scratch, key, passphrase, options)
+                                .map_err(Failure::Ours)?;
+                            material.push((keyslot.area.offset, bytes));
+                            keyslots.push((id, keyslot));
+                        }
+                        keyslots
+                    }
+                    None => Vec::new(),
+                });
+            }
+            if let Some((id, digest)) = &new_digest {
+                draft.insert_digest(*id, digest)?;
+            }
+            for (id, keyslot) in sealed.iter().flatten() {
+                draft.insert_keyslot(*id, keyslot)?;
+                draft.assign_keyslot(new_digest_id, *id)?;
+            }
+            let Some(journal) = draft.free_keyslot_id() else {
+                return Err(Failure::Ours(Error::refused("all 32 keyslots are in use")));
+            };
+            let keyslot = self.journal(draft, options).map_err(Failure::Ours)?;
+            draft.insert_reencrypt_keyslot(journal, &keyslot)?;
+            draft.replace_segments([
+                (&regular, vec![old_digest]),
+                (&previous, vec![old_digest]),
+                (&last, vec![new_digest_id]),
+            ])?;
+            draft.set_requirements(&[Requirement::OnlineReencrypt { version: 2 }]);
+            if let Some(digest) = verification {
+                draft.insert_digest(verification_id, digest)?;
+                draft.assign_keyslot(verification_id, journal)?;
+            }
+            Ok(())
+        };
+        let unverified = edit(header, |draft| fill(draft, None))?;
+        let keys = Keys::of(
+            Some(copy(&unlocked[0])),
+            new_key.map(|key| Unlocked {
+                volume_key: SecretBytes::from_slice(key),
+                keyslot: None,
+                digest: new_digest_id,
+            }),
+        );
+        let Some(reencryption) = unverified.metadata().reencryption() else {
+            return Err(Error::refused(
+                "the header does not say what was put into it",
+            ));
+        };
+        let message = keys.message(&reencryption)?;
+        let verification = lucarne_keyslot::create_digest(&message, options.hash, iterations)?;
+        let begun = edit(header, |draft| fill(draft, Some(&verification)))?;
+        Ok((begun, material))
+    }
+
+    fn seal(
+        &self,
+        draft: &mut Draft,
+        key: &SecretBytes,
+        passphrase: &[u8],
+        options: &ReencryptOptions,
+    ) -> Result<(u32, Luks2Keyslot, Vec<u8>), Error> {
+        let area_room = Area::size_for_key(u32::try_from(key.len()).unwrap_or(u32::MAX));
+        let (Some(id), Some(area_offset)) = (draft.free_keyslot_id(), draft.free_area(area_room))
+        else {
+            return Err(Error::refused(format!(
+                "the keyslots area has no room for another {area_room} bytes of key material"
+            )));
+        };
+        let request = SealRequest {
+            area_offset,
+            area_room,
+            area_cipher: &self.cipher,
+            area_key_len: key.len(),
+            af_hash: options.hash,
+            kdf: options.kdf.resolve(options.hash, key.len())?,
+        };
+        let (keyslot, material) = lucarne_keyslot::seal_keyslot(&request, key, passphrase)?;
+        draft.insert_keyslot(id, &keyslot)?;
+        Ok((id, keyslot, material))
+    }
+
+    fn journal(
+        &self,
+        draft: &Draft,
+        options: &ReencryptOptions,
+    ) -> Result<ReencryptKeyslot, Error> {
+        let area = draft.longest_free_area();
+        let area_len = area.end.saturating_sub(area.start);
+        let (resilience, needed) = match options.resilience {
+            ReencryptResilience::None => (Resilience::None, 1),
+            ReencryptResilience::Journal => (Resilience::Journal, self.block_len),
+            ReencryptResilience::Checksum(hash) => {
+                let checksum = ChecksumResilience {
+                    hash: hash.to_string(),
+                    sector_size: u32::try_from(self.block_len).unwrap_or(u32::MAX),
+                };
+                (Resilience::Checksum(checksum), hash.output_len() as u64)
+            }
+        };
+        if area_len < needed {
+            return Err(Error::refused(format!(
+                "the keyslots area has {area_len} bytes in one piece left, and resilience {} needs {needed}",
+                resilience.kind()
+            )));
+        }
+        Ok(ReencryptKeyslot {
+            key_size: 1,
+            priority: Priority::Ignore,
+            mode: ReencryptMode::Reencrypt,
+            direction: ReencryptDirection::Forward,
+            resilience,
+            area,
+        })
+    }
+}
+
+/// What may go wrong while a header is being changed.
+enum Failure {
+    Format(lucarne_format::Error),
+    Ours(Error),
+}
+
+impl From<lucarne_format::Error> for Failure {
+    fn from(error: lucarne_format::Error) -> Self {
+        Self::Format(error)
+    }
+}
+
+/// [`Header::edit`] for a change that fails for reasons of its own.
+fn edit(
+    header: &Header,
+    change: impl FnOnce(&mut Draft) -> Result<(), Failure>,
+) -> Result<Header, Error> {
+    let mut reason = None;
+    let edited = header.edit(|draft| match change(draft) {
+        Ok(()) => Ok(()),
+        Err(Failure::Format(error)) => Err(error),
+        Err(Failure::Ours(error)) => {
+            reason = Some(error);
+            Ok(())
+        }
+    });
+    match reason {
+        Some(error) => Err(error),
+        None => Ok(edited?),
+    }
+}
+
+fn copy(unlocked: &Unlocked) -> Unlocked {
+    Unlocked {
+        volume_key: SecretBytes::from_slice(&unlocked.volume_key),
+        ..*unlocked
+    }
+}
+
+fn free_digest(header: &Header, taken: &[u32]) -> Result<u32, Error> {
+    let is_free = |id: &u32| {
+        !taken.contains(id)
+            && header
+                .metadata()
+                .digest_links()
+                .all(|digest| digest.id != *id)
+    };
+    (0..DIGESTS)
+        .find(is_free)
+        .ok_or_else(|| Error::refused("all 8 digests are in use"))
+}
