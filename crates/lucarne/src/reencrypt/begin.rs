@@ -71,6 +71,9 @@ impl Default for ReencryptOptions {
     }
 }
 
+/// What belongs into the keyslots area, and at which offsets.
+type Material = Vec<(u64, Vec<u8>)>;
+
 /// As many digests as cryptsetup knows.
 const DIGESTS: u32 = 8;
 
@@ -230,7 +233,7 @@ impl Target {
         passphrases: &[&[u8]],
         new_key: Option<&SecretBytes>,
         options: &ReencryptOptions,
-    ) -> Result<(Header, Vec<(u64, Vec<u8>)>), Error> {
+    ) -> Result<(Header, Material), Error> {
         let old_digest = unlocked[0].digest;
         let iterations = options.kdf.digest_iterations(options.hash);
         let new_digest = match new_key {
