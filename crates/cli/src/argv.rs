@@ -362,7 +362,7 @@ mod tests {
                 "isLuks --key-file x f",
                 "--key-file: not allowed with isLuks",
             ),
-            ("reencrypt f", "reencrypt: not done yet"),
+            ("resize f", "resize: not done yet"),
             ("tcryptOpen f", "tcryptOpen: refused"),
             ("frobnicate f", "frobnicate: unknown verb"),
             ("", "a verb is missing"),

@@ -93,7 +93,6 @@ pub(crate) const VERBS_NOT_DONE: &[(&str, State, &str)] = {
     const WORK: &str = "use cryptsetup meanwhile: the volumes are the same";
     const OWN: &str = "use decrypt, read and write meanwhile";
     &[
-        ("reencrypt", State::ToCome, WORK),
         ("resize", State::ToCome, WORK),
         ("close", State::ToCome, CLOSE),
         ("luksClose", State::ToCome, CLOSE),

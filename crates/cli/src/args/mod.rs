@@ -9,6 +9,7 @@ mod format;
 mod header;
 mod keys;
 mod pbkdf;
+mod reencrypt;
 mod rekey;
 mod token;
 mod unlock;
@@ -29,6 +30,7 @@ pub(crate) use keys::{
     LuksRemoveKeyArgs,
 };
 pub(crate) use pbkdf::PbkdfArgs;
+pub(crate) use reencrypt::{ReencryptArgs, ResilienceKind};
 pub(crate) use rekey::RekeyArgs;
 pub(crate) use token::{TokenAction, TokenArgs, TokenUnlockArgs};
 pub(crate) use unlock::{LimitArgs, OpeningArgs, UnlockArgs};
@@ -96,6 +98,8 @@ pub(crate) enum Verb {
     Decrypt(DecryptArgs),
     /// Copy a volume into a new one under a new volume key
     Rekey(Box<RekeyArgs>),
+    /// Give a volume a new volume key, cipher or sector size where it is
+    Reencrypt(Box<ReencryptArgs>),
     /// Write a range of a volume's plaintext to standard output
     Read(ReadArgs),
     /// Overwrite a range of a volume's plaintext with standard input

@@ -23,6 +23,7 @@ mod luks_remove_key;
 mod luks_uuid;
 mod open;
 mod read;
+mod reencrypt;
 mod rekey;
 mod repair;
 mod token;
@@ -51,6 +52,7 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::Encrypt(args) => encrypt::run(args, common, report),
         Verb::Decrypt(args) => decrypt::run(args, common, report),
         Verb::Rekey(args) => rekey::run(args, common, report),
+        Verb::Reencrypt(args) => reencrypt::run(args, common, report),
         Verb::Read(args) => read::run(args, common, report),
         Verb::Write(args) => write::run(args, common, report),
         Verb::Check(args) => check::run(args),
@@ -89,6 +91,7 @@ fn kernel_args(verb: &Verb) -> Option<&KernelArgs> {
         Verb::Encrypt(args) => Some(&args.kernel),
         Verb::Decrypt(args) => Some(&args.kernel),
         Verb::Rekey(args) => Some(&args.kernel),
+        Verb::Reencrypt(args) => Some(&args.kernel),
         Verb::Read(args) => Some(&args.kernel),
         Verb::Write(args) => Some(&args.kernel),
         Verb::Wipe(args) => Some(&args.kernel),

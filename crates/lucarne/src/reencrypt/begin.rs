@@ -34,10 +34,16 @@ pub struct ReencryptOptions {
     pub sector_size: Option<DataUnit>,
     /// The volume key stays, and only cipher or sector size change. All keyslots stay then.
     pub keep_key: bool,
+    /// Only this keyslot is tried with the passphrases, whatever its priority.
+    pub keyslot: Option<u32>,
     /// The key derivation of the new keyslots.
     pub kdf: KdfRequest,
+    /// The cipher of the new keyslots' areas and the length of its key in bytes; `None`: the data's.
+    pub area_cipher: Option<(CipherSpec, usize)>,
     /// The hash of PBKDF2, the anti-forensic splitter and the digests.
     pub hash: Hash,
+    /// How many bytes may be in both states at once: [`Reencryption::with_hot_zone`].
+    pub hot_zone: Option<u64>,
     /// How a hot zone survives a crash.
     pub resilience: ReencryptResilience,
     /// What the header's keyslots may cost.
@@ -63,6 +69,9 @@ impl Default for ReencryptOptions {
             key_len: None,
             sector_size: None,
             keep_key: false,
+            keyslot: None,
+            hot_zone: None,
+            area_cipher: None,
             kdf: KdfRequest::default(),
             hash: Hash::Sha256,
             resilience: ReencryptResilience::Checksum(Hash::Sha256),
@@ -112,7 +121,7 @@ impl<'s> Reencryption<'s> {
             true => None,
             false => Some(SecretBytes::random(target.key_len).map_err(random_failed)?),
         };
-        let (new_header, material) = with_clean_stack(|| {
+        let (new_header, material, keys) = with_clean_stack(|| {
             target.header(
                 header,
                 &old,
@@ -126,16 +135,13 @@ impl<'s> Reencryption<'s> {
             header: new_header,
             repair: Default::default(),
         };
-        commit(
-            storage,
-            &selected,
-            &new,
-            &material,
-            Some(HeaderEditor::PATIENCE),
-        )?;
+        let patience = Some(HeaderEditor::PATIENCE);
+        let begun = Self::of_parts(storage, detached_data, new, keys, lock)?;
+        let begun = begun.with_hot_zone(options.hot_zone);
+        begun.check()?;
+        commit(storage, &selected, begun.selected(), &material, patience)?;
         storage.flush().map_err(flushing)?;
-        drop(lock);
-        Self::resume(storage, detached_data, passphrases, &options.limits)
+        Ok(begun)
     }
 }
 
@@ -147,6 +153,7 @@ fn unlock_all(
     options: &ReencryptOptions,
 ) -> Result<Vec<Unlocked>, Error> {
     let unlock_options = UnlockOptions {
+        keyslot: options.keyslot,
         limits: options.limits.clone(),
         ..UnlockOptions::default()
     };
@@ -233,7 +240,7 @@ impl Target {
         passphrases: &[&[u8]],
         new_key: Option<&SecretBytes>,
         options: &ReencryptOptions,
-    ) -> Result<(Header, Material), Error> {
+    ) -> Result<(Header, Material, Keys), Error> {
         let old_digest = unlocked[0].digest;
         let iterations = options.kdf.digest_iterations(options.hash);
         let new_digest = match new_key {
@@ -322,7 +329,7 @@ impl Target {
         let message = keys.message(&reencryption)?;
         let verification = lucarne_keyslot::create_digest(&message, options.hash, iterations)?;
         let begun = edit(header, |draft| fill(draft, Some(&verification)))?;
-        Ok((begun, material))
+        Ok((begun, material, keys))
     }
 
     fn seal(
@@ -339,13 +346,17 @@ impl Target {
                 "the keyslots area has no room for another {area_room} bytes of key material"
             )));
         };
+        let (area_cipher, area_key_len) = match &options.area_cipher {
+            Some((cipher, key_len)) => (cipher, *key_len),
+            None => (&self.cipher, key.len()),
+        };
         let request = SealRequest {
             area_offset,
             area_room,
-            area_cipher: &self.cipher,
-            area_key_len: key.len(),
+            area_cipher,
+            area_key_len,
             af_hash: options.hash,
-            kdf: options.kdf.resolve(options.hash, key.len())?,
+            kdf: options.kdf.resolve(options.hash, area_key_len)?,
         };
         let (keyslot, material) = lucarne_keyslot::seal_keyslot(&request, key, passphrase)?;
         draft.insert_keyslot(id, &keyslot)?;

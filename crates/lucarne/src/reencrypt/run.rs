@@ -13,6 +13,7 @@ use super::keys::Keys;
 use super::plan::{Plan, Position};
 use super::zone::{BLOCK_MAX_LEN_BYTES, Checksums, Side, Turner};
 use crate::bulk::cipher_pool;
+use crate::editor::commit::changed_meanwhile;
 use crate::error::{Busy, IoOp, flushing, measuring, writing};
 use crate::header_io::fill_with_noise;
 use crate::{Control, Error, HeaderEditor, read_header};
@@ -98,8 +99,23 @@ impl<'s> Reencryption<'s> {
         // Read once more: now it cannot be on its way.
         let selected = read_header(storage)?;
         if selected.header.uuid() != uuid {
-            return Err(super::super::editor::commit::changed_meanwhile());
+            return Err(changed_meanwhile());
         }
+        if selected.header.metadata().reencryption().is_none() {
+            return Err(Error::refused("there is no unfinished re-encryption"));
+        }
+        let keys = Keys::unlock(&selected.header, storage, passphrases, limits)?;
+        Self::of_parts(storage, detached_data, selected, keys, lock)
+    }
+
+    /// With keys that vouch for what the header says.
+    pub(super) fn of_parts(
+        storage: &'s dyn Storage,
+        detached_data: Option<&'s dyn Storage>,
+        selected: Selected,
+        keys: Keys,
+        lock: HeaderLock<'s>,
+    ) -> Result<Self, Error> {
         let Some(reencryption) = selected.header.metadata().reencryption() else {
             return Err(Error::refused("there is no unfinished re-encryption"));
         };
@@ -110,7 +126,6 @@ impl<'s> Reencryption<'s> {
             reencryption.keyslot.resilience.clone(),
             reencryption.keyslot.area.clone(),
         );
-        let keys = Keys::unlock(&selected.header, storage, passphrases, limits)?;
         Ok(Self {
             storage,
             detached_data,
@@ -125,6 +140,15 @@ impl<'s> Reencryption<'s> {
             patience: Some(HeaderEditor::PATIENCE),
             _lock: lock,
         })
+    }
+
+    /// Finds what [`Self::run`] would refuse, before anything is written.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.usable_zone_len().map(drop)
+    }
+
+    pub(super) fn selected(&self) -> &Selected {
+        &self.selected
     }
 
     /// At most so many bytes are in both states at once; the default is 64 MiB. What the keyslots area, the

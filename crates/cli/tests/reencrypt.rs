@@ -1,0 +1,179 @@
+//! `reencrypt`: killed and taken up again, here and by cryptsetup, and mistakes.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use common::{CHEAP, command, decrypted, key_file, lucarne, must, words};
+use lucarne_testkit::cryptsetup::Cryptsetup;
+use lucarne_testkit::payload::stream;
+use lucarne_testkit::scratch::Scratch;
+
+const PAYLOAD_LEN: usize = 24 << 20;
+
+fn payload() -> Vec<u8> {
+    stream("reencrypt", PAYLOAD_LEN)
+}
+
+fn volume(scratch: &Scratch, options: &[&str]) -> PathBuf {
+    let (input, image) = (scratch.file("in", &payload()), scratch.path("image"));
+    let mut line = words!["encrypt", "-q", "--key-file", key_file(scratch)].to_vec();
+    line.extend(CHEAP.iter().chain(options).map(OsString::from));
+    line.extend(words![input, &image]);
+    must(line);
+    image
+}
+
+fn line(scratch: &Scratch, image: &Path, options: &[&str]) -> Vec<OsString> {
+    let mut line = words!["reencrypt", "-q", "--key-file", key_file(scratch)].to_vec();
+    line.extend(CHEAP.iter().chain(options).map(OsString::from));
+    line.push(image.into());
+    line
+}
+
+fn is_unfinished(image: &Path) -> bool {
+    let dump = must(words!["luksDump", image]);
+    String::from_utf8(dump)
+        .unwrap()
+        .contains("online-reencrypt")
+}
+
+#[test]
+fn what_the_options_ask_for_is_what_the_volume_becomes() {
+    for (options, expected) in [
+        (vec!["--sector-size", "512"], "sector: 512"),
+        (
+            vec!["--cipher", "aes-cbc-essiv:sha256", "--key-size", "256"],
+            "cipher: aes-cbc-essiv:sha256",
+        ),
+        (
+            vec!["--key-size", "256", "--resilience", "journal"],
+            "Key:        256 bits",
+        ),
+        (
+            vec!["--keep-key", "--sector-size", "512", "--resilience", "none"],
+            "sector: 512",
+        ),
+    ] {
+        let scratch = Scratch::new();
+        let image = volume(&scratch, &[]);
+        must(line(&scratch, &image, &options));
+        let dump = String::from_utf8(must(words!["luksDump", &image])).unwrap();
+        assert!(dump.contains(expected), "{options:?}: {dump}");
+        assert!(!is_unfinished(&image));
+        assert!(decrypted(&scratch, &image, &[]) == payload(), "{options:?}");
+        // cryptsetup reads it as we do, or what it makes of it is something else.
+        if let Some(cryptsetup) = Cryptsetup::or_skip("a re-encrypted volume") {
+            let key = key_file(&scratch);
+            let mut again = words!["reencrypt", "-q", "--force-offline-reencrypt"].to_vec();
+            again.extend(CHEAP.iter().map(OsString::from));
+            again.extend(words!["--key-file", key, &image]);
+            cryptsetup.must(again);
+            assert!(
+                decrypted(&scratch, &image, &[]) == payload(),
+                "{options:?}, and again by cryptsetup"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_killed_run_is_finished_by_either_tool() {
+    let cryptsetup = Cryptsetup::or_skip("finishing a re-encryption");
+    let scratch = Scratch::new();
+    let image = volume(&scratch, &[]);
+    for round in 0..12_u64 {
+        let resilience = ["checksum", "journal"][usize::from(round % 2 == 1)];
+        let mut child = command()
+            .args(line(
+                &scratch,
+                &image,
+                &["--resilience", resilience, "--hotzone-size", "1M"],
+            ))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(20 + 17 * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if is_unfinished(&image) {
+            match &cryptsetup {
+                Some(cryptsetup) if round % 3 == 2 => {
+                    let key = key_file(&scratch);
+                    cryptsetup.must(words!["repair", "-q", "--key-file", &key, &image]);
+                    if is_unfinished(&image) {
+                        let resume = words![
+                            "reencrypt",
+                            "-q",
+                            "--resume-only",
+                            "--force-offline-reencrypt",
+                            "--key-file",
+                            &key,
+                            &image
+                        ];
+                        cryptsetup.must(resume);
+                    }
+                }
+                _ => {
+                    must(line(&scratch, &image, &["--resume-only"]));
+                }
+            }
+        }
+        assert!(
+            decrypted(&scratch, &image, &[]) == payload(),
+            "round {round}"
+        );
+    }
+}
+
+#[test]
+fn mistakes_leave_the_image_as_it_was() {
+    let scratch = Scratch::new();
+    let image = volume(&scratch, &[]);
+    let before = std::fs::read(&image).unwrap();
+    let wrong = scratch.file("wrong", b"not that one");
+    let with_key = |options: &[&str]| line(&scratch, &image, options);
+    let mut with_wrong_key = words!["reencrypt", "-q", "--key-file", wrong].to_vec();
+    with_wrong_key.push(image.clone().into());
+    let cases = [
+        (with_wrong_key, 2, "no keyslot accepts"),
+        (with_key(&["--resume-only"]), 1, "no re-encryption"),
+        (with_key(&["--key-slot", "5"]), 1, "keyslot 5 is not in use"),
+        (with_key(&["--cipher", "serpent-xts-plain64"]), 1, "serpent"),
+        (with_key(&["--key-size", "384"]), 1, "48 bytes"),
+        (
+            with_key(&["--resilience-hash", "md5"]),
+            1,
+            "--resilience-hash",
+        ),
+        (with_key(&["--hotzone-size", "100"]), 1, "hot zone"),
+        (
+            with_key(&["--keep-key", "--key-size", "256"]),
+            1,
+            "a key that stays",
+        ),
+    ];
+    for (arguments, code, message) in cases {
+        let outcome = lucarne(&arguments);
+        assert_eq!(
+            outcome.code,
+            Some(code),
+            "{arguments:?}: {}",
+            outcome.stderr
+        );
+        assert!(
+            outcome.stderr.contains(message),
+            "{arguments:?}: {}",
+            outcome.stderr
+        );
+        assert!(
+            std::fs::read(&image).unwrap() == before,
+            "{arguments:?} changed the image"
+        );
+    }
+}
