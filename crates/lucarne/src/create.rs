@@ -176,7 +176,7 @@ impl FormatOptions {
     /// `detached`: the header will lie apart from the data.
     ///
     /// # Errors
-    /// [`Error::Refused`] and [`Error::Unsupported`], as [`format()`] and [`crate::encrypt`] give them.
+    /// [`Error::Refused`] and [`Error::Unsupported`], as [`format()`] and [`encrypt`](fn@crate::encrypt) give them.
     ///
     /// ```
     /// use lucarne::{Error, FormatOptions};

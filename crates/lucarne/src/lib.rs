@@ -27,7 +27,7 @@
 //! | keep a header elsewhere, and put it back | [`HeaderBackup`], [`Restore`] |
 //! | make an empty volume | [`format`](fn@format), [`FormatOptions`] |
 //! | make LUKS1 of LUKS2, and back | [`convert`](fn@convert) |
-//! | make a volume from plaintext, and back | [`encrypt`], [`decrypt`], [`Output`] |
+//! | make a volume from plaintext, and back | [`encrypt`](fn@encrypt), [`decrypt`](fn@decrypt), [`Output`] |
 //! | copy a volume under a new key | [`Rekey`] |
 //! | overwrite what a device holds | [`Wipe`] |
 //! | know what this machine can do | [`benchmark`] |

@@ -5,11 +5,14 @@ use anyhow::Result;
 use crate::command::{cargo, run};
 
 /// The tests that look at LUCARNE_TEST_CRASH.
-const TESTS: [&str; 4] = [
+const TESTS: [&str; 7] = [
     "editor_crash",
     "luks1_editor_crash",
     "restore_crash",
     "convert",
+    "luks1_restore_crash",
+    "rekey",
+    "reencrypt_crash",
 ];
 
 pub(crate) fn run_all() -> Result<()> {
