@@ -70,6 +70,11 @@ impl Keys {
             .map(|unlocked| &unlocked.volume_key)
     }
 
+    /// One of both, if there is one: the new one rather.
+    pub(crate) fn into_one(self) -> Option<Unlocked> {
+        self.new.or(self.old)
+    }
+
     /// What the digest of the metadata is made of.
     pub(super) fn message(&self, reencryption: &Reencryption<'_>) -> Result<SecretBytes, Error> {
         let new = self.new.as_ref().map(|unlocked| &*unlocked.volume_key);
@@ -79,7 +84,7 @@ impl Keys {
         ))
     }
 
-    fn verify(
+    pub(super) fn verify(
         &self,
         header: &Header,
         reencryption: &Reencryption<'_>,
@@ -115,7 +120,7 @@ impl Keys {
 }
 
 /// Tries the keyslots of one digest, preferred ones first, with each passphrase.
-fn unlock_digest(
+pub(super) fn unlock_digest(
     header: &Header,
     storage: &dyn Storage,
     digest: u32,

@@ -1,3 +1,4 @@
 //! Re-encryption in place, by LUKS2's own metadata: what we begin cryptsetup can finish, and the reverse.
 
-mod keys;
+pub(crate) mod keys;
+pub(crate) mod reading;
