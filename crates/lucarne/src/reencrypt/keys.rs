@@ -27,7 +27,7 @@ impl Keys {
     ///
     /// # Errors
     /// [`Error::WrongKey`] when a key is opened by none of them, or why a keyslot could not be tried;
-    /// [`Error::Refused`] when the keys do not vouch for the metadata.
+    /// [`Error::Unvouched`] when the keys do not vouch for the metadata.
     pub(crate) fn unlock(
         header: &Header,
         storage: &dyn Storage,
@@ -112,10 +112,9 @@ impl Keys {
         if is_vouched_for {
             return Ok(());
         }
-        Err(Error::refused(format!(
-            "keyslot {}: the keys do not vouch for the re-encryption's metadata: they have been changed",
-            reencryption.keyslot_id
-        )))
+        Err(Error::Unvouched {
+            keyslot: reencryption.keyslot_id,
+        })
     }
 }
 

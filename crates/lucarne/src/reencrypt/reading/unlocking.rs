@@ -126,8 +126,8 @@ fn is_all_new(header: &Header, reencryption: &Reencryption<'_>) -> bool {
 /// ```
 ///
 /// # Errors
-/// As [`unlock()`]; [`Error::Refused`] when the keys do not vouch for the re-encryption, or the secret is one key or
-/// the keyslot one of two; [`Error::Unsupported`] for a re-encryption for which no key can vouch.
+/// As [`unlock()`]; [`Error::Unvouched`] when the keys do not vouch for the re-encryption; [`Error::Refused`] when the
+/// secret is one key, or the keyslot one, of two; [`Error::Unsupported`] for a re-encryption for which no key can vouch.
 pub fn unlock_vouched<'h>(
     header: impl Into<HeaderRef<'h>>,
     storage: &dyn Storage,
