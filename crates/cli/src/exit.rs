@@ -71,7 +71,8 @@ impl Failure {
 fn library_code(error: &Error) -> Code {
     match error {
         // A token without its passphrase is cryptsetup's too.
-        Error::WrongKey | Error::Token { .. } => Code::Permission,
+        // So are keys that do not vouch for a re-encryption: to cryptsetup they are the wrong ones.
+        Error::WrongKey | Error::Token { .. } | Error::Unvouched { .. } => Code::Permission,
         Error::OutOfMemory { .. } => Code::Memory,
         Error::Device(_) => Code::Device,
         Error::Busy(_) => Code::Exists,
@@ -152,6 +153,7 @@ mod tests {
         for (error, code_of_it) in [
             (Error::NotLuks, Code::Parameters),
             (Error::WrongKey, Code::Permission),
+            (Error::Unvouched { keyslot: 2 }, Code::Permission),
             (Error::OutOfMemory { kib: 1 }, Code::Memory),
             (Error::Interrupted, Code::Parameters),
             (io(IoOp::Open, io::ErrorKind::NotFound), Code::Device),

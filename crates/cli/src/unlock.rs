@@ -118,11 +118,7 @@ impl<'a> Unlocking<'a> {
         allow_unbound: bool,
         report: &Report,
     ) -> anyhow::Result<Unlocked> {
-        let options = UnlockOptions {
-            keyslot,
-            allow_unbound,
-            ..self.args.to_options()
-        };
+        let options = self.options_for(keyslot, allow_unbound);
         let unlocked = match self.by_token(header, storage, &options, report)? {
             Some(unlocked) => unlocked,
             None => self.with_secret(header, |secret| {
@@ -131,6 +127,36 @@ impl<'a> Unlocking<'a> {
         };
         say_unlocked(unlocked.keyslot, report);
         Ok(unlocked)
+    }
+
+    /// As [`Self::key`]; of an unfinished re-encryption both keys, which must vouch for it.
+    pub(crate) fn vouched_key(
+        &self,
+        header: &AnyHeader,
+        storage: &dyn Storage,
+        keyslot: Option<u32>,
+        allow_unbound: bool,
+        report: &Report,
+    ) -> anyhow::Result<Unlocked> {
+        let options = self.options_for(keyslot, allow_unbound);
+        let unlocked = match self.by_token(header, storage, &options, report)? {
+            Some(unlocked) => {
+                lucarne::vouch(header, unlocked, &options).map_err(|error| self.refused(error))?
+            }
+            None => self.with_secret(header, |secret| {
+                lucarne::unlock_vouched(header, storage, secret, &options)
+            })?,
+        };
+        say_unlocked(unlocked.keyslot, report);
+        Ok(unlocked)
+    }
+
+    fn options_for(&self, keyslot: Option<u32>, allow_unbound: bool) -> UnlockOptions {
+        UnlockOptions {
+            keyslot,
+            allow_unbound,
+            ..self.args.to_options()
+        }
     }
 
     /// Reads the header once and judges it as the command line asks; it is what will be used.

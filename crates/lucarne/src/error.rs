@@ -60,6 +60,15 @@ pub enum Error {
     /// The header breaks the policy or the pins that it was judged by.
     #[error("refused: {0}")]
     Policy(crate::policy::Judgement),
+    /// The keys of an unfinished re-encryption do not vouch for what the header says of it: somebody changed it,
+    /// or never had the keys (CVE-2021-4122). Nothing was done by it.
+    #[error(
+        "refused: keyslot {keyslot}: the keys do not vouch for the re-encryption's metadata: they have been changed"
+    )]
+    Unvouched {
+        /// The keyslot of the re-encryption.
+        keyslot: u32,
+    },
     /// The device or file cannot hold or give what is asked.
     #[error("{0}")]
     Device(DeviceFault),

@@ -21,7 +21,7 @@
 //! | open a volume | [`Volume::open`], [`OpenOptions`] (detached header, keyslot, cost limits) |
 //! | look at a header without a key | [`read_header`], [`read_any_header`] (LUKS1 too) |
 //! | judge a header before it is trusted | [`policy`], [`OpenOptions::policy`] |
-//! | find a volume key | [`unlock()`]; by a token [`unlock_by_token`], [`Unlocker`] |
+//! | find a volume key | [`unlock()`], [`unlock_vouched`]; by a token [`unlock_by_token`], [`Unlocker`] |
 //! | change keys, tokens and names | [`HeaderEditor`] |
 //! | change keys of either version | [`AnyEditor`], [`Luks1Editor`] |
 //! | keep a header elsewhere, and put it back | [`HeaderBackup`], [`Restore`] |
@@ -73,6 +73,7 @@ pub use editor::{
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
 pub use header_io::{read_any_header, read_any_header_within, read_header, read_header_within};
 pub use length_token::LengthToken;
+pub use reencrypt::reading::{unlock_vouched, vouch};
 pub use reencrypt::{ReencryptOptions, ReencryptResilience, Reencryption};
 pub use rekey::{Rekey, RekeyOptions, RekeyRun, Rekeyed, UnfinishedRekey, unfinished_rekey};
 pub use token::{

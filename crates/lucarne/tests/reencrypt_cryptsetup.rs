@@ -106,6 +106,8 @@ fn cryptsetup_finishes_what_we_begin() {
                 let path = dir.path().join("image");
                 std::fs::write(&path, &image).unwrap();
                 let place = format!("{resilience:?}, {before:?} to {after:?}, write {number}");
+                // Read as it stands, and finished.
+                assert!(plaintext(&state).unwrap() == payload(), "{place}");
                 // A zone that was interrupted it finishes when it is told to repair, and then only.
                 cryptsetup.must(arguments(&key, &path, &["repair"]));
                 if is_unfinished(&path) {

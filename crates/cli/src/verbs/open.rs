@@ -27,6 +27,6 @@ pub(crate) fn run(args: &OpenArgs, common: &CommonArgs, report: &Report) -> anyh
     let unlocking = Unlocking::new(&args.device, &args.opening, StdinRole::Free, common);
     let header = unlocking.read_judged(&opened)?;
     let keyslot = args.opening.unlock.key_slot;
-    unlocking.key(&header, opened.header(), keyslot, args.unbound, report)?;
+    unlocking.vouched_key(&header, opened.header(), keyslot, args.unbound, report)?;
     Ok(())
 }

@@ -37,6 +37,15 @@ pub(crate) fn run(args: &ReadArgs, common: &CommonArgs, report: &Report) -> anyh
         ))
         .into());
     }
+    if let Some(unreadable) = volume.unreadable()
+        && unreadable.start < end
+        && args.offset < unreadable.end
+    {
+        let byte = unreadable.start.max(args.offset);
+        volume
+            .read_at(&mut [0], byte)
+            .with_context(|| shown(&args.image))?;
+    }
     let mut stdout = std::io::stdout().lock();
     let mut piece = vec![0; PIECE_LEN];
     let mut offset = args.offset;

@@ -38,7 +38,8 @@ pub struct Decrypted {
 ///
 /// # Errors
 /// [`Error::Io`] from either side, [`Error::Device`] when a destination of fixed length is too short,
-/// [`Error::Interrupted`].
+/// [`Error::Interrupted`]; [`Error::Refused`], before anything is written, when there is something
+/// [unreadable](Volume::unreadable).
 pub fn decrypt<S: Storage>(
     volume: &Volume<S>,
     destination: Destination<'_>,
@@ -47,6 +48,7 @@ pub fn decrypt<S: Storage>(
 ) -> Result<Decrypted, Error> {
     let decrypted = plaintext_len(volume, options.whole)?;
     let len = decrypted.plaintext_len;
+    volume.check_readable(0..len)?;
     control.set_total_bytes(len);
     match destination {
         Destination::Stream(stream) => {
@@ -82,7 +84,7 @@ fn decrypt_to_storage<S: Storage>(
 ) -> Result<(), Error> {
     let present = storage.len().map_err(measuring)?;
     // On a device that holds something, a hole would show what was there before.
-    let leaves_holes = volume.map().zeros_are_holes() && present == 0;
+    let leaves_holes = volume.zeros_are_holes() && present == 0;
     prepare_length(storage, present, len, leaves_holes)?;
     let mut extents = if leaves_holes {
         Extents::with_data(
@@ -139,8 +141,11 @@ pub(crate) fn plaintext_len<S: Storage>(
         .and_then(|token| token.length)
         .filter(|_| !whole);
     let holds = match recorded {
-        Some(len) => len <= volume.len() && volume.is_zero_from(len)?,
-        None => false,
+        Some(len) if len <= volume.len() => {
+            volume.check_readable(len..volume.len())?;
+            volume.is_zero_from(len)?
+        }
+        _ => false,
     };
     Ok(Decrypted {
         plaintext_len: recorded.filter(|_| holds).unwrap_or(volume.len()),

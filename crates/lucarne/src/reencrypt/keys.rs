@@ -27,7 +27,7 @@ impl Keys {
     ///
     /// # Errors
     /// [`Error::WrongKey`] when a key is opened by none of them, or why a keyslot could not be tried;
-    /// [`Error::Refused`] when the keys do not vouch for the metadata.
+    /// [`Error::Unvouched`] when the keys do not vouch for the metadata.
     pub(crate) fn unlock(
         header: &Header,
         storage: &dyn Storage,
@@ -70,6 +70,11 @@ impl Keys {
             .map(|unlocked| &unlocked.volume_key)
     }
 
+    /// One of both, if there is one: the new one rather.
+    pub(crate) fn into_one(self) -> Option<Unlocked> {
+        self.new.or(self.old)
+    }
+
     /// What the digest of the metadata is made of.
     pub(super) fn message(&self, reencryption: &Reencryption<'_>) -> Result<SecretBytes, Error> {
         let new = self.new.as_ref().map(|unlocked| &*unlocked.volume_key);
@@ -79,7 +84,7 @@ impl Keys {
         ))
     }
 
-    fn verify(
+    pub(super) fn verify(
         &self,
         header: &Header,
         reencryption: &Reencryption<'_>,
@@ -107,15 +112,14 @@ impl Keys {
         if is_vouched_for {
             return Ok(());
         }
-        Err(Error::refused(format!(
-            "keyslot {}: the keys do not vouch for the re-encryption's metadata: they have been changed",
-            reencryption.keyslot_id
-        )))
+        Err(Error::Unvouched {
+            keyslot: reencryption.keyslot_id,
+        })
     }
 }
 
 /// Tries the keyslots of one digest, preferred ones first, with each passphrase.
-fn unlock_digest(
+pub(super) fn unlock_digest(
     header: &Header,
     storage: &dyn Storage,
     digest: u32,

@@ -8,11 +8,13 @@
 //! | `zone` | the bytes: read, hashed, turned, written, told apart |
 //! | `commit` | the header's way, and why a crash leaves nothing untrue |
 //! | `run` | zone by zone, recovery, the end |
+//! | `reading` | the plaintext of a half-done volume, with nothing written |
 
 mod begin;
 mod commit;
-mod keys;
+pub(crate) mod keys;
 mod plan;
+pub(crate) mod reading;
 mod run;
 mod zone;
 

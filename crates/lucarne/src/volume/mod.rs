@@ -1,6 +1,7 @@
 //! [`Volume`]: the plaintext of a LUKS2 volume.
 
 mod cursor;
+mod half_done;
 mod identity;
 mod open;
 mod parallel;
@@ -13,6 +14,7 @@ use lucarne_storage::Storage;
 
 use crate::error::flushing;
 use crate::length_token::LengthToken;
+use crate::reencrypt::reading::{HalfDone, unknown_bytes};
 use crate::sector_map::SectorMap;
 use crate::{Error, Secret};
 
@@ -36,10 +38,17 @@ use crate::{Error, Secret};
 /// ```
 pub struct Volume<S> {
     data: S,
-    map: SectorMap,
+    map: Map,
     length: Option<LengthToken>,
     keyslot: Option<u32>,
     identity: VolumeIdentity,
+}
+
+/// From plaintext to storage.
+enum Map {
+    Whole(Box<SectorMap>),
+    /// Read only.
+    HalfDone(Box<HalfDone>),
 }
 
 impl<S> std::fmt::Debug for Volume<S> {
@@ -90,7 +99,7 @@ impl<S: Storage> Volume<S> {
     /// zeros of anything that was written, but by a chance of one in 2^4096.
     #[must_use]
     pub fn with_zeros_as_holes(mut self) -> Self {
-        self.map = self.map.with_zeros_as_holes(true);
+        self.map = self.map.with_zeros_as_holes();
         self
     }
 
@@ -142,17 +151,19 @@ impl<S: Storage> Volume<S> {
         buf: &mut [u8],
         offset: u64,
     ) -> Result<(), Error> {
-        parallel::read(pool, &self.map, &self.data, buf, offset)
+        self.map.check_range(buf.len(), offset)?;
+        parallel::read(pool, buf, offset, |part, offset| self.read_at(part, offset))
     }
 
     /// Replaces the plaintext from byte `offset` on. Any offset and length will do: partial sectors are
     /// read, changed and written back whole.
     ///
     /// # Errors
-    /// As [`Self::read_at`]. After an error the pieces of `data` before it (at most 128 KiB each) may be
+    /// As [`Self::read_at`]; [`Error::Refused`] while a re-encryption of the volume is unfinished. After an error the
+    /// pieces of `data` before it (at most 128 KiB each) may be
     /// written; what was written is durable only after [`Self::flush`].
     pub fn write_at(&self, data: &[u8], offset: u64) -> Result<(), Error> {
-        self.map.write_at(&self.data, data, offset)
+        self.map.writable()?.write_at(&self.data, data, offset)
     }
 
     /// As [`Self::write_at`], on all threads of `pool` at once where that pays: from 1 MiB on.
@@ -165,7 +176,7 @@ impl<S: Storage> Volume<S> {
         data: &[u8],
         offset: u64,
     ) -> Result<(), Error> {
-        parallel::write(pool, &self.map, &self.data, data, offset)
+        parallel::write(pool, self.map.writable()?, &self.data, data, offset)
     }
 
     /// Returns once all that was written would survive a power cut.
@@ -202,7 +213,31 @@ impl<S: Storage> Volume<S> {
         Ok(true)
     }
 
-    pub(crate) fn map(&self) -> &SectorMap {
-        &self.map
+    /// Bytes of the plaintext that cannot be read by anybody: a re-encryption without resilience was interrupted
+    /// there. All others can. `None` for every volume but such a one.
+    pub fn unreadable(&self) -> Option<std::ops::Range<u64>> {
+        match &self.map {
+            Map::Whole(_) => None,
+            Map::HalfDone(half_done) => half_done.unknown(),
+        }
+    }
+
+    /// Refuses what would be read in pieces and come to an end at [`Self::unreadable`] bytes.
+    pub(crate) fn check_readable(&self, range: std::ops::Range<u64>) -> Result<(), Error> {
+        match self.unreadable() {
+            Some(unreadable) if unreadable.start < range.end && range.start < unreadable.end => {
+                Err(unknown_bytes(&unreadable))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a hole in the storage is a hole in the plaintext, [`Self::data_offset`] bytes before.
+    pub(crate) fn zeros_are_holes(&self) -> bool {
+        match &self.map {
+            Map::Whole(map) => map.zeros_are_holes(),
+            // Where which bytes lie, only it knows.
+            Map::HalfDone(_) => false,
+        }
     }
 }

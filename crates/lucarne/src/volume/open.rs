@@ -3,15 +3,20 @@
 use std::ops::Range;
 
 use lucarne_cipher::{CipherSpec, DataUnit, SectorCipher};
-use lucarne_format::luks2::{CryptSegment, SegmentSize};
+use lucarne_format::luks2::{CryptSegment, Header, Reencryption, SegmentSize};
 use lucarne_keyslot::CostLimits;
 use lucarne_secret::with_clean_stack;
 use lucarne_storage::Storage;
 
+use super::Map;
 use super::VolumeIdentity;
 use crate::error::measuring;
 use crate::length_token::LengthToken;
 use crate::policy::{DataDevice, Judged, Pins, Policy};
+use crate::reencrypt::keys::Keys;
+use crate::reencrypt::reading::{
+    HalfDone, check_supported, is_unfinished, keys_of_one, unlock_both,
+};
 use crate::sector_map::SectorMap;
 use crate::unlock::{UnlockOptions, unlock};
 use crate::{Error, HeaderRef, Secret, Unlocked, Volume, read_any_header_within};
@@ -138,9 +143,19 @@ impl<'a> OpenOptions<'a> {
         let judged = header.into();
         self.judge(judged, &data)?;
         let header = judged.header();
+        let header_storage: &dyn Storage = self.header.unwrap_or(&data);
+        if let Some(half) = Unfinished::find(header)? {
+            let keys = unlock_both(
+                half.header,
+                &half.reencryption,
+                header_storage,
+                secret,
+                &self.unlock,
+            )?;
+            return self.open_half_done(&half, data, keys);
+        }
         // What can be refused without a key is refused before the key derivation is paid for.
         let place = self.place(header, &data)?;
-        let header_storage: &dyn Storage = self.header.unwrap_or(&data);
         let unlocked = unlock(header, header_storage, secret, &self.unlock)?;
         open_at(place, header, data, unlocked)
     }
@@ -158,8 +173,85 @@ impl<'a> OpenOptions<'a> {
         let judged = header.into();
         self.judge(judged, &data)?;
         let header = judged.header();
+        if let Some(half) = Unfinished::find(header)? {
+            let keys = keys_of_one(half.header, &half.reencryption, unlocked, &self.unlock)?;
+            return self.open_half_done(&half, data, keys);
+        }
         let place = self.place(header, &data)?;
         open_at(place, header, data, unlocked)
+    }
+
+    fn open_half_done<S: Storage>(
+        &self,
+        half: &Unfinished<'_>,
+        data: S,
+        keys: Keys,
+    ) -> Result<Volume<S>, Error> {
+        let metadata = half.header.metadata();
+        let reencryption = &half.reencryption;
+        let digests = [
+            reencryption.old_digest,
+            reencryption.new_digest,
+            reencryption.digest,
+        ];
+        for digest in digests.into_iter().flatten() {
+            check_digest(digest)?;
+        }
+        let header_end = match self.header {
+            None => Some(metadata.keyslots_area().end),
+            Some(_) => None,
+        };
+        let half_done = HalfDone::new(
+            metadata,
+            reencryption,
+            &keys,
+            &data,
+            self.header.unwrap_or(&data),
+            header_end,
+        )?;
+        let length = LengthToken::find(metadata);
+        tracing::debug!(
+            len_bytes = half_done.len(),
+            resilience = reencryption.keyslot.resilience.kind(),
+            unknown = ?half_done.unknown(),
+            "a re-encryption is unfinished: the data can be read"
+        );
+        let half_done = match length.is_some_and(|token| token.sparse) {
+            true => half_done.with_zeros_as_holes(),
+            false => half_done,
+        };
+        let unlocked = keys.into_one().ok_or(Error::NoUsableKeyslot)?;
+        Ok(Volume {
+            data,
+            map: Map::HalfDone(Box::new(half_done)),
+            length,
+            keyslot: unlocked.keyslot,
+            identity: VolumeIdentity::of(half.header.into(), &unlocked),
+        })
+    }
+}
+
+/// A volume whose re-encryption is unfinished.
+struct Unfinished<'h> {
+    header: &'h Header,
+    reencryption: Reencryption<'h>,
+}
+
+impl<'h> Unfinished<'h> {
+    /// Refuses what cannot be read before a key derivation is paid for.
+    fn find(header: HeaderRef<'h>) -> Result<Option<Self>, Error> {
+        let HeaderRef::Luks2(luks2) = header else {
+            return Ok(None);
+        };
+        let Some(reencryption) = is_unfinished(luks2) else {
+            return Ok(None);
+        };
+        check_uuid(header)?;
+        check_supported(&reencryption)?;
+        Ok(Some(Self {
+            header: luks2,
+            reencryption,
+        }))
     }
 }
 
@@ -169,12 +261,7 @@ fn open_at<S: Storage>(
     data: S,
     unlocked: Unlocked,
 ) -> Result<Volume<S>, Error> {
-    if unlocked.digest >= DIGEST_COUNT {
-        return Err(Error::unsupported(format!(
-            "digest {} recognises the key: cryptsetup knows those below {DIGEST_COUNT}",
-            unlocked.digest
-        )));
-    }
+    check_digest(unlocked.digest)?;
     if !header.is_of_data(&unlocked) {
         return Err(Error::refused(
             "the keyslot is unbound: its key is not the data's",
@@ -204,7 +291,7 @@ fn open_at<S: Storage>(
     .with_zeros_as_holes(length.is_some_and(|token| token.sparse));
     Ok(Volume {
         data,
-        map,
+        map: Map::Whole(Box::new(map)),
         length,
         keyslot: unlocked.keyslot,
         identity: VolumeIdentity::of(header, &unlocked),
@@ -240,6 +327,15 @@ impl OpenOptions<'_> {
 
 /// cryptsetup loads digests of higher numbers, and activates nothing by them.
 const DIGEST_COUNT: u32 = 8;
+
+fn check_digest(digest: u32) -> Result<(), Error> {
+    if digest < DIGEST_COUNT {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!(
+        "digest {digest} recognises the key: cryptsetup knows those below {DIGEST_COUNT}"
+    )))
+}
 
 /// Data on the header's own device begin after the keyslots area: a write would hit the header.
 ///

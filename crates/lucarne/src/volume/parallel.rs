@@ -25,18 +25,17 @@ fn borders(len: usize, offset: u64, threads: usize) -> Vec<usize> {
     borders
 }
 
+/// `read` fills a part from an offset on; the caller has checked the whole range.
 pub(super) fn read(
     pool: &rayon::ThreadPool,
-    map: &SectorMap,
-    storage: &dyn Storage,
     buf: &mut [u8],
     offset: u64,
+    read: impl Fn(&mut [u8], u64) -> Result<(), Error> + Sync,
 ) -> Result<(), Error> {
     let threads = pool.current_num_threads();
     if buf.len() < MIN_LEN_BYTES || threads == 1 {
-        return map.read_at(storage, buf, offset);
+        return read(buf, offset);
     }
-    map.check_range(buf.len(), offset)?;
     let mut parts = Vec::new();
     let (mut rest, mut start) = (buf, 0);
     let len = rest.len();
@@ -48,7 +47,7 @@ pub(super) fn read(
     pool.install(|| {
         parts
             .into_par_iter()
-            .try_for_each(|(part, offset)| map.read_at(storage, part, offset))
+            .try_for_each(|(part, offset)| read(part, offset))
     })
 }
 
