@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`vectors`] | the images of `testdata/images`, each with the text file that describes it |
 //! | [`ground_truth`] | larger images made through the kernel's dm-crypt, where a folder of them is at hand |
+//! | [`half_reencrypted`] | volumes in the midst of a re-encryption, from `testdata/half-reencrypted` |
 //! | [`raw_vectors`] | sectors written through dm-crypt with no header, from the same folder |
 //! | [`cryptsetup`] | the installed cryptsetup, run on plain files |
 //! | [`luks2`] | a second, deliberately naive reading of the LUKS2 header, to inspect and to damage it |
@@ -20,6 +21,7 @@
 
 pub mod cryptsetup;
 pub mod ground_truth;
+pub mod half_reencrypted;
 pub mod luks1;
 pub mod luks2;
 pub mod payload;

@@ -9,7 +9,8 @@ use std::ops::Range;
 
 use lucarne_cipher::{CipherSpec, DataUnit, SectorCipher};
 use lucarne_format::luks2::{
-    ChecksumResilience, CryptSegment, Metadata, Reencryption, Resilience, Segment, SegmentSize,
+    ChecksumResilience, CryptSegment, Metadata, ReencryptDirection, Reencryption, Resilience,
+    Segment, SegmentSize,
 };
 use lucarne_keyslot::Hash;
 use lucarne_secret::{SecretBytes, with_clean_stack};
@@ -92,6 +93,8 @@ impl HalfDone {
             sector_lens: [old.sector_len() as u64, new.sector_len() as u64],
             position: 0,
             pieces: Vec::new(),
+            before: None,
+            head: None,
         };
         layout.lay()?;
         let is_new = |piece: &Piece| matches!(piece.state, State::New { .. });
@@ -134,6 +137,14 @@ fn side(segment: &Segment, key: Option<&SecretBytes>) -> Result<Side, Error> {
     ))))
 }
 
+/// How far a segment is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Old,
+    Hot,
+    New,
+}
+
 struct Layout<'a> {
     metadata: &'a Metadata,
     reencryption: &'a Reencryption<'a>,
@@ -145,6 +156,10 @@ struct Layout<'a> {
     /// Bytes of plaintext so far.
     position: u64,
     pieces: Vec<Piece>,
+    /// Of the last piece but a head that was moved away.
+    before: Option<Progress>,
+    /// Of a head that was moved away.
+    head: Option<Progress>,
 }
 
 impl Layout<'_> {
@@ -178,11 +193,36 @@ impl Layout<'_> {
             let end = self.position.checked_add(len);
             let end = end.ok_or_else(|| unlike(id, "its size"))?;
             let range = self.position..end;
-            let state = self.state(id, segment, &range, is_alone)?;
+            let (progress, state) = self.state(id, segment, &range, is_alone)?;
+            self.check_turn(id, &range, progress)?;
             self.pieces.push(Piece { range, state });
             self.position = end;
         }
         Ok(())
+    }
+
+    /// One direction from end to end, and one hot zone; a head that was moved away comes last.
+    fn check_turn(&mut self, id: u32, range: &Range<u64>, progress: Progress) -> Result<(), Error> {
+        use Progress::{Hot, New, Old};
+        let keyslot = self.reencryption.keyslot;
+        if self.reencryption.moved.is_some() && range.start == 0 {
+            self.head = Some(progress);
+            return Ok(());
+        }
+        let in_turn = match (keyslot.direction, self.before, progress) {
+            (_, None, _) | (_, Some(Old), Old) | (_, Some(New), New) => true,
+            (ReencryptDirection::Forward, Some(New), Hot | Old) => true,
+            (ReencryptDirection::Forward, Some(Hot), Old) => true,
+            (ReencryptDirection::Backward, Some(Old), Hot | New) => true,
+            (ReencryptDirection::Backward, Some(Hot), New) => true,
+            _ => false,
+        };
+        let after_head = matches!((self.head, progress), (None | Some(Old), _) | (_, New));
+        self.before = Some(progress);
+        if in_turn && after_head {
+            return Ok(());
+        }
+        Err(unlike(id, "it is not its turn"))
     }
 
     fn state(
@@ -191,7 +231,7 @@ impl Layout<'_> {
         segment: &Segment,
         range: &Range<u64>,
         is_alone: bool,
-    ) -> Result<State, Error> {
+    ) -> Result<(Progress, State), Error> {
         let is_of = |digest| is_of_digest(self.metadata, id, digest);
         let fits = |model: &Segment, digest, at| {
             is_like(segment, model)
@@ -209,16 +249,16 @@ impl Layout<'_> {
                     "it is in re-encryption, and unlike the data after it",
                 ));
             }
-            return self.hot_zone(id, range, new_at);
+            return Ok((Progress::Hot, self.hot_zone(id, range, new_at)?));
         }
         if fits(reencryption.last, reencryption.new_digest, new_at) {
             self.check_place(id, range, new_at, self.sector_lens[1])?;
-            return Ok(State::New { at: new_at });
+            return Ok((Progress::New, State::New { at: new_at }));
         }
         let (old_model, old_at) = self.old_at(id, range)?;
         if fits(old_model, reencryption.old_digest, old_at) {
             self.check_place(id, range, old_at, self.sector_lens[0])?;
-            return Ok(State::Old { at: old_at });
+            return Ok((Progress::Old, State::Old { at: old_at }));
         }
         Err(unlike(
             id,
