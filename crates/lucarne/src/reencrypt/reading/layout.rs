@@ -209,13 +209,14 @@ impl Layout<'_> {
             self.head = Some(progress);
             return Ok(());
         }
-        let in_turn = match (keyslot.direction, self.before, progress) {
-            (_, None, _) | (_, Some(Old), Old) | (_, Some(New), New) => true,
-            (ReencryptDirection::Forward, Some(New), Hot | Old) => true,
-            (ReencryptDirection::Forward, Some(Hot), Old) => true,
-            (ReencryptDirection::Backward, Some(Old), Hot | New) => true,
-            (ReencryptDirection::Backward, Some(Hot), New) => true,
-            _ => false,
+        let (first, second) = match keyslot.direction {
+            ReencryptDirection::Forward => (New, Old),
+            ReencryptDirection::Backward => (Old, New),
+        };
+        let in_turn = match self.before {
+            None => true,
+            Some(Hot) => progress == second,
+            Some(before) => progress == before || before == first,
         };
         let after_head = matches!((self.head, progress), (None | Some(Old), _) | (_, New));
         self.before = Some(progress);
