@@ -59,7 +59,9 @@ fn opens(vector: &Vector, unpacked: &Unpacked, scratch: &Scratch, findings: &mut
         )
     });
 
-    if let Some(volume_key) = vector.volume_key() {
+    // Between two keys neither of them is enough.
+    let has_one_key = name != "refused-reencryption";
+    if let Some(volume_key) = vector.volume_key().filter(|_| has_one_key) {
         let volume_key_file = scratch.file("volume-key", &volume_key);
         let words = words!["--volume-key-file", volume_key_file];
         let outcome = run("decrypt", &words, unpacked, &["-".into()]);
