@@ -26,8 +26,8 @@ pub struct HeaderLock<'a>(Option<Held<'a>>);
 enum Held<'a> {
     /// The file, or the device's node.
     Itself(&'a File),
-    /// A file that stands for the device; closing it gives the lock back.
-    LockFile(#[expect(dead_code, reason = "held open")] File),
+    /// A file that stands for a device or a volume. Closing it gives the lock back.
+    LockFile { file: File, path: PathBuf },
     /// A name that nobody else can have meanwhile.
     Name(#[expect(dead_code, reason = "held open")] UnixDatagram),
 }
@@ -48,19 +48,21 @@ impl<'a> HeaderLock<'a> {
     ) -> io::Result<Self> {
         let deadline = Instant::now() + patience;
         if is_block_device && let Some(path) = device_lock_path(file)? {
-            loop {
-                let lock_file = open_lock_file(&path)?;
-                wait(&lock_file, deadline)?;
-                // Who gave it back may have removed it: then this one keeps nobody out.
-                let now = std::fs::metadata(&path).map(|there| (there.dev(), there.ino()));
-                let ours = lock_file.metadata()?;
-                if now.is_ok_and(|now| now == (ours.dev(), ours.ino())) {
-                    return Ok(Self(Some(Held::LockFile(lock_file))));
-                }
-            }
+            return Self::take_file(path, deadline);
         }
         wait(file, deadline)?;
         Ok(Self(Some(Held::Itself(file))))
+    }
+
+    fn take_file(path: PathBuf, deadline: Instant) -> io::Result<Self> {
+        loop {
+            let file = open_lock_file(&path)?;
+            wait(&file, deadline)?;
+            // Who gave it back may have removed it: then this one keeps nobody out.
+            if is_there(&file, &path)? {
+                return Ok(Self(Some(Held::LockFile { file, path })));
+            }
+        }
     }
 
     /// The lock of a whole re-encryption, which is held for long and keeps no change of the header out: as
@@ -87,19 +89,33 @@ impl<'a> HeaderLock<'a> {
             ));
         }
         let path = Path::new(DEVICE_LOCKS).join(format!("L_LUKS2-reencryption-{uuid}"));
-        let lock_file = open_lock_file(&path)?;
-        wait(&lock_file, Instant::now())?;
-        Ok(Self(Some(Held::LockFile(lock_file))))
+        Self::take_file(path, Instant::now())
     }
 }
 
 impl Drop for HeaderLock<'_> {
     fn drop(&mut self) {
-        if let Some(Held::Itself(file)) = &self.0 {
-            // Closing the file would give it back too; there is nobody to tell.
-            let _ = rustix::fs::flock(file, FlockOperation::Unlock);
+        // Closing gives it back in any case; there is nobody to tell what goes wrong.
+        match &self.0 {
+            Some(Held::Itself(file)) => {
+                let _ = rustix::fs::flock(file, FlockOperation::Unlock);
+            }
+            // Held alone, so nobody else has it: who waits for it looks whether it is still there.
+            Some(Held::LockFile { file, path })
+                if is_there(file, path).is_ok_and(|there| there) =>
+            {
+                let _ = std::fs::remove_file(path);
+            }
+            _ => {}
         }
     }
+}
+
+/// Whether the path still leads to the open file.
+fn is_there(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    let there = std::fs::symlink_metadata(path).map(|there| (there.dev(), there.ino()));
+    Ok(there.is_ok_and(|there| there == (ours.dev(), ours.ino())))
 }
 
 /// Whether cryptsetup's directory is there, or can be made, and is ours to write in.
@@ -169,10 +185,31 @@ mod tests {
         let refused = HeaderLock::take_reencryption(uuid).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
         drop(lock);
-        HeaderLock::take_reencryption(uuid).unwrap();
+        drop(HeaderLock::take_reencryption(uuid).unwrap());
         if is_lock_directory_usable() {
+            let path = Path::new(DEVICE_LOCKS).join(format!("L_LUKS2-reencryption-{uuid}"));
+            assert!(!path.exists(), "it is left behind");
             assert!(HeaderLock::take_reencryption("../../tmp/x").is_err());
         }
+    }
+
+    #[test]
+    fn a_lock_file_that_was_removed_and_made_anew_keeps_nobody_out_by_its_old_self() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let far = Instant::now() + Duration::from_secs(60);
+        let first = HeaderLock::take_file(path.clone(), far).unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| HeaderLock::take_file(path.clone(), far).unwrap());
+            std::thread::sleep(Duration::from_millis(30));
+            drop(first);
+            // Whoever has it now has the one that others find.
+            let second = waiting.join().unwrap();
+            let refused = HeaderLock::take_file(path.clone(), Instant::now()).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+            drop(second);
+        });
+        assert!(!path.exists());
     }
 
     #[test]
