@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    fs::Metadata,
     io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
@@ -70,17 +71,22 @@ impl Opened {
 
 /// Refuses to write over what is being read, under whatever name.
 pub(crate) fn refuse_same_file(input: &FileStorage, output: &Path) -> anyhow::Result<()> {
-    let same = match (input.file().metadata(), std::fs::metadata(output)) {
-        (Ok(input), Ok(output)) => (input.dev(), input.ino()) == (output.dev(), output.ino()),
-        // What is not there, or cannot be asked, is not the open file; creating it will say more.
-        _ => false,
-    };
-    if same {
+    if is_same(input.file().metadata(), output.metadata()) {
         return Err(
             Failure::Exists(format!("{}: IN and OUT are the same file", shown(output))).into(),
         );
     }
     Ok(())
+}
+
+/// Whether two names are those of one file that is there.
+pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
+    is_same(a.metadata(), b.metadata())
+}
+
+/// What is not there, or cannot be asked, is no other file; creating it will say more.
+fn is_same(a: io::Result<Metadata>, b: io::Result<Metadata>) -> bool {
+    matches!((a, b), (Ok(a), Ok(b)) if (a.dev(), a.ino()) == (b.dev(), b.ino()))
 }
 
 /// Refuses two outputs that would be one file: the second would replace the first.

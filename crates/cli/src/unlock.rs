@@ -118,15 +118,7 @@ impl<'a> Unlocking<'a> {
         allow_unbound: bool,
         report: &Report,
     ) -> anyhow::Result<Unlocked> {
-        let options = self.options_for(keyslot, allow_unbound);
-        let unlocked = match self.by_token(header, storage, &options, report)? {
-            Some(unlocked) => unlocked,
-            None => self.with_secret(header, |secret| {
-                lucarne::unlock(header, storage, secret, &options)
-            })?,
-        };
-        say_unlocked(unlocked.keyslot, report);
-        Ok(unlocked)
+        self.find_key(header, storage, (keyslot, allow_unbound), report, false)
     }
 
     /// As [`Self::key`]; of an unfinished re-encryption both keys, which must vouch for it.
@@ -138,25 +130,34 @@ impl<'a> Unlocking<'a> {
         allow_unbound: bool,
         report: &Report,
     ) -> anyhow::Result<Unlocked> {
-        let options = self.options_for(keyslot, allow_unbound);
+        self.find_key(header, storage, (keyslot, allow_unbound), report, true)
+    }
+
+    fn find_key(
+        &self,
+        header: &AnyHeader,
+        storage: &dyn Storage,
+        (keyslot, allow_unbound): (Option<u32>, bool),
+        report: &Report,
+        is_vouched: bool,
+    ) -> anyhow::Result<Unlocked> {
+        let options = UnlockOptions {
+            keyslot,
+            allow_unbound,
+            ..self.args.to_options()
+        };
         let unlocked = match self.by_token(header, storage, &options, report)? {
-            Some(unlocked) => {
+            Some(unlocked) if is_vouched => {
                 lucarne::vouch(header, unlocked, &options).map_err(|error| self.refused(error))?
             }
-            None => self.with_secret(header, |secret| {
-                lucarne::unlock_vouched(header, storage, secret, &options)
+            Some(unlocked) => unlocked,
+            None => self.with_secret(header, |secret| match is_vouched {
+                true => lucarne::unlock_vouched(header, storage, secret, &options),
+                false => lucarne::unlock(header, storage, secret, &options),
             })?,
         };
         say_unlocked(unlocked.keyslot, report);
         Ok(unlocked)
-    }
-
-    fn options_for(&self, keyslot: Option<u32>, allow_unbound: bool) -> UnlockOptions {
-        UnlockOptions {
-            keyslot,
-            allow_unbound,
-            ..self.args.to_options()
-        }
     }
 
     /// Reads the header once and judges it as the command line asks; it is what will be used.

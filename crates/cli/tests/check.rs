@@ -6,7 +6,7 @@ mod common;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use common::{CHEAP, key_file, lucarne, must, words};
+use common::{CHEAP, assert_refused, key_file, lucarne, must, words};
 use lucarne_testkit::cryptsetup::Cryptsetup;
 use lucarne_testkit::luks2;
 use lucarne_testkit::process::Outcome;
@@ -276,18 +276,7 @@ fn mistakes_are_said_in_one_line() {
         ),
     ] {
         let outcome = lucarne(&arguments);
-        assert_eq!(
-            outcome.code,
-            Some(code),
-            "{arguments:?}: {}",
-            outcome.stderr
-        );
-        assert!(
-            outcome.stderr.contains(message),
-            "{arguments:?}: {}",
-            outcome.stderr
-        );
-        assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+        assert_refused(&format!("{arguments:?}"), &outcome, code, message);
         assert!(outcome.stdout.is_empty());
     }
 }

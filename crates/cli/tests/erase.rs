@@ -7,7 +7,9 @@ use std::ffi::OsString;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use common::{CHEAP, encrypted, key_file, lucarne, lucarne_with_stdin, must, words};
+use common::{
+    CHEAP, assert_refused, encrypted, key_file, lucarne, lucarne_with_stdin, must, words,
+};
 use lucarne_testkit::cryptsetup::Cryptsetup;
 use lucarne_testkit::payload::{sha256_hex, stream};
 use lucarne_testkit::scratch::Scratch;
@@ -229,14 +231,7 @@ fn mistakes_about_evidence_erase_nothing() {
         ("luksErase -q --evidence @new @none", 4, "No such file"),
     ] {
         let outcome = lucarne(common::header::in_folder(words, &scratch, &image));
-        assert_eq!(outcome.code, Some(code), "{words}: {}", outcome.stderr);
-        assert!(outcome.stderr.contains(line), "{words}: {}", outcome.stderr);
-        assert_eq!(
-            outcome.stderr.lines().count(),
-            1,
-            "{words}: {}",
-            outcome.stderr
-        );
+        assert_refused(words, &outcome, code, line);
         assert_eq!(scratch.names(), names, "{words}");
     }
     assert!(std::fs::read(&image).unwrap() == before);
@@ -393,14 +388,7 @@ fn mistakes_about_wipe_overwrite_nothing() {
         ("wipe -q --force @disk", 1, "unknown option"),
     ] {
         let outcome = lucarne(common::header::in_folder(words, &scratch, &disk));
-        assert_eq!(outcome.code, Some(code), "{words}: {}", outcome.stderr);
-        assert!(outcome.stderr.contains(line), "{words}: {}", outcome.stderr);
-        assert_eq!(
-            outcome.stderr.lines().count(),
-            1,
-            "{words}: {}",
-            outcome.stderr
-        );
+        assert_refused(words, &outcome, code, line);
         assert_eq!(std::fs::read(&disk).unwrap(), [b'o'; 10_000], "{words}");
     }
     // While another process holds it.

@@ -4,40 +4,15 @@
 
 mod common;
 
-use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use common::{CHEAP, Findings, PASSPHRASE, for_each, key_file, lucarne};
+use common::folder::{done, ours, read, words};
+use common::{CHEAP, Findings, PASSPHRASE, for_each, key_file};
 use lucarne_testkit::cryptsetup::Cryptsetup;
 use lucarne_testkit::luks2;
-use lucarne_testkit::process::Outcome;
 use lucarne_testkit::scratch::Scratch;
 use lucarne_testkit::vectors;
-
-/// Words of a command line; `@name` stands for a file of the scratch folder.
-fn words(scratch: &Scratch, line: &str) -> Vec<OsString> {
-    line.split_whitespace()
-        .map(|word| match word.strip_prefix('@') {
-            Some(name) => scratch.path(name).into(),
-            None => word.into(),
-        })
-        .collect()
-}
-
-fn ours(scratch: &Scratch, line: &str) -> Outcome {
-    lucarne(words(scratch, line))
-}
-
-/// Fails the test unless it succeeds.
-fn done(scratch: &Scratch, line: &str) {
-    let outcome = ours(scratch, line);
-    assert_eq!(outcome.code, Some(0), "{line}: {}", outcome.stderr);
-}
-
-fn read(scratch: &Scratch, name: &str) -> Vec<u8> {
-    std::fs::read(scratch.path(name)).unwrap()
-}
 
 /// A volume of cryptsetup's with two keys, `image`, with its header in 640 KiB and data from 1 MiB on; the keys `key` and
 /// `key2`.

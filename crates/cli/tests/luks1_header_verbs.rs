@@ -3,40 +3,15 @@
 
 mod common;
 
-use std::ffi::OsString;
-
-use common::{for_each, key_file, lucarne};
+use common::folder::{done, ours, read, words};
+use common::{for_each, key_file};
 use lucarne_testkit::cryptsetup::Cryptsetup;
-use lucarne_testkit::process::Outcome;
 use lucarne_testkit::scratch::Scratch;
 
 const CHEAP: &str = "--pbkdf-force-iterations 1000";
 const LEN: u64 = 4 << 20;
 /// With keys of 32 bytes.
 const KEYSLOTS_END: usize = 2050 * 512;
-
-fn words(scratch: &Scratch, line: &str) -> Vec<OsString> {
-    line.split_whitespace()
-        .map(|word| match word.strip_prefix('@') {
-            Some(name) => scratch.path(name).into(),
-            None => word.into(),
-        })
-        .collect()
-}
-
-fn ours(scratch: &Scratch, line: &str) -> Outcome {
-    lucarne(words(scratch, line))
-}
-
-/// Fails the test unless it succeeds.
-fn done(scratch: &Scratch, line: &str) {
-    let outcome = ours(scratch, line);
-    assert_eq!(outcome.code, Some(0), "{line}: {}", outcome.stderr);
-}
-
-fn read(scratch: &Scratch, name: &str) -> Vec<u8> {
-    std::fs::read(scratch.path(name)).unwrap()
-}
 
 /// A volume of cryptsetup's, `image`, with the keys `key` in keyslot 0 and `key2` in keyslot 6.
 fn with_volume(cryptsetup: &Cryptsetup, options: &str) -> Scratch {

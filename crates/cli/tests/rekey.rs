@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{CHEAP, Findings, PASSPHRASE, decrypted, encrypted, key_file, lucarne, must, words};
+use common::{
+    CHEAP, Findings, PASSPHRASE, assert_refused, decrypted, encrypted, key_file, lucarne, must,
+    words,
+};
 use lucarne_testkit::cryptsetup::Cryptsetup;
 use lucarne_testkit::payload::stream;
 use lucarne_testkit::process::Outcome;
@@ -694,14 +697,7 @@ fn the_likeliest_mistakes() {
     ] {
         let line_of_words = common::header::in_folder(words, &scratch, &image);
         let outcome = lucarne(&line_of_words);
-        assert_eq!(outcome.code, Some(code), "{words}: {}", outcome.stderr);
-        assert!(outcome.stderr.contains(line), "{words}: {}", outcome.stderr);
-        assert_eq!(
-            outcome.stderr.lines().count(),
-            1,
-            "{words}: {}",
-            outcome.stderr
-        );
+        assert_refused(words, &outcome, code, line);
         assert_eq!(scratch.names(), names, "{words}");
     }
     assert!(std::fs::read(&image).unwrap() == before);

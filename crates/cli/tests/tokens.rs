@@ -3,39 +3,15 @@
 
 mod common;
 
-use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
+use common::folder::{self, done, ours, read};
 use common::{CHEAP, Findings, PASSPHRASE, encrypted, lucarne, lucarne_with_stdin, words};
 use lucarne_testkit::cryptsetup::Cryptsetup;
 use lucarne_testkit::luks2;
 use lucarne_testkit::process::Outcome;
 use lucarne_testkit::scratch::Scratch;
 use serde_json::{Value, json};
-
-/// Words of a command line; `@name` stands for a file of the scratch folder.
-fn line(scratch: &Scratch, line: &str) -> Vec<OsString> {
-    line.split_whitespace()
-        .map(|word| match word.strip_prefix('@') {
-            Some(name) => scratch.path(name).into(),
-            None => word.into(),
-        })
-        .collect()
-}
-
-fn ours(scratch: &Scratch, words: &str) -> Outcome {
-    lucarne(line(scratch, words))
-}
-
-fn done(scratch: &Scratch, words: &str) -> String {
-    let outcome = ours(scratch, words);
-    assert_eq!(outcome.code, Some(0), "{words}: {}", outcome.stderr);
-    outcome.text()
-}
-
-fn read(scratch: &Scratch, name: &str) -> Vec<u8> {
-    std::fs::read(scratch.path(name)).unwrap()
-}
 
 /// A volume `image` of a few bytes with one key, and that key as `key`.
 fn with_volume() -> Scratch {
@@ -56,7 +32,7 @@ fn with_token() -> Scratch {
 
 /// The verbs that open, with a token and a command that gives `answer` through the shell.
 fn opened_by(scratch: &Scratch, command: &str, more: &str) -> Outcome {
-    let mut words = line(
+    let mut words = folder::words(
         scratch,
         &format!("open --test-passphrase --token-only {more} @image"),
     );
@@ -119,10 +95,12 @@ fn token_json_is_taken_and_given_as_cryptsetup_does() {
             let before = read(&scratch, "image");
             scratch.copy(&scratch.path("image"), "theirs");
             let import = "token import --json-file -";
-            let outcome =
-                lucarne_with_stdin(line(&scratch, &format!("{import} @image")), text.as_bytes());
+            let outcome = lucarne_with_stdin(
+                folder::words(&scratch, &format!("{import} @image")),
+                text.as_bytes(),
+            );
             let theirs = cryptsetup.run_with_stdin(
-                line(&scratch, &format!("{import} @theirs")),
+                folder::words(&scratch, &format!("{import} @theirs")),
                 text.as_bytes(),
             );
             findings.check(outcome.code == Some(code), || {
@@ -143,7 +121,8 @@ fn token_json_is_taken_and_given_as_cryptsetup_does() {
             let json = |name: &str| luks2::json(&read(&scratch, name), 0)["tokens"].take();
             findings.equal(text, &json("image"), &json("theirs"));
             let given = done(&scratch, "token export --token-id 0 @image");
-            let their = cryptsetup.must(line(&scratch, "token export --token-id 0 @theirs"));
+            let their =
+                cryptsetup.must(folder::words(&scratch, "token export --token-id 0 @theirs"));
             findings.equal(text, &given, &their);
             let given: Value = serde_json::from_str(&given).unwrap();
             findings.equal(text, &given, &serde_json::from_str(text).unwrap());
@@ -186,7 +165,10 @@ fn hostile_token_files_are_bounded() {
             "control character",
         ),
     ] {
-        let outcome = lucarne_with_stdin(line(&scratch, "token import @image"), text.as_bytes());
+        let outcome = lucarne_with_stdin(
+            folder::words(&scratch, "token import @image"),
+            text.as_bytes(),
+        );
         assert_eq!(outcome.code, Some(1));
         assert!(outcome.stderr.contains(says), "{}", outcome.stderr);
         assert!(outcome.stderr.len() < 400, "{}", outcome.stderr);
@@ -368,7 +350,7 @@ fn a_mistake_is_named_and_changes_nothing() {
         for name in &names {
             theirs.copy(&scratch.path(name), name);
         }
-        let theirs = cryptsetup.run(line(&theirs, words)).code;
+        let theirs = cryptsetup.run(folder::words(&theirs, words)).code;
         findings.check(theirs == Some(their_code), || {
             format!("{words}: cryptsetup's code is {theirs:?}")
         });
@@ -504,7 +486,7 @@ fn every_verb_that_opens_takes_a_token() {
     let scratch = with_token();
     let cat = format!("cat {}", scratch.path("key").display());
     let run = |words: &str, stdin: &[u8]| {
-        let mut words = line(&scratch, words);
+        let mut words = folder::words(&scratch, words);
         words.extend(words!["--token-only", "--token-command", &cat]);
         let outcome = lucarne_with_stdin(words, stdin);
         assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
@@ -523,7 +505,7 @@ fn a_passphrase_follows_a_token_that_fails() {
     let scratch = with_token();
     for more in ["", "--token-id 0", "--token-type other", "--token-id 7"] {
         let words = format!("-v open --test-passphrase {more} @image");
-        let mut words = line(&scratch, &words);
+        let mut words = folder::words(&scratch, &words);
         words.extend(words!["--token-command", "exit 1"]);
         let outcome = lucarne_with_stdin(words, PASSPHRASE);
         assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
@@ -534,7 +516,7 @@ fn a_passphrase_follows_a_token_that_fails() {
         );
     }
     // Without a command there is nobody to ask, and no news.
-    let words = line(&scratch, "-v open --test-passphrase @image");
+    let words = folder::words(&scratch, "-v open --test-passphrase @image");
     let outcome = lucarne_with_stdin(words, PASSPHRASE);
     assert!(!outcome.text().contains("token"), "{}", outcome.text());
 }
@@ -611,7 +593,7 @@ fn a_keyring_token_finds_its_key() {
     scratch.copy(&scratch.path("image"), "copy");
     let theirs = Cryptsetup::or_skip("a keyring token").map(|cryptsetup| {
         cryptsetup
-            .run(line(&scratch, &open.replace("@image", "@copy")))
+            .run(folder::words(&scratch, &open.replace("@image", "@copy")))
             .code
     });
     // A wrong passphrase in the keyring, and none.
@@ -621,7 +603,7 @@ fn a_keyring_token_finds_its_key() {
     let gone = ours(&scratch, open);
     let gone_theirs = Cryptsetup::or_skip("a keyring token").map(|cryptsetup| {
         cryptsetup
-            .run(line(&scratch, &open.replace("@image", "@copy")))
+            .run(folder::words(&scratch, &open.replace("@image", "@copy")))
             .code
     });
 
@@ -651,9 +633,9 @@ fn both_tools_read_each_others_tokens() {
     scratch.file("second", b"another");
     let cheap = CHEAP.join(" ");
     let add = format!("luksAddKey -q {cheap} --key-file @key @image @second");
-    cryptsetup.must(line(&scratch, &add));
+    cryptsetup.must(folder::words(&scratch, &add));
     done(&scratch, "token add --key-description of:ours @image");
-    cryptsetup.must(line(
+    cryptsetup.must(folder::words(
         &scratch,
         "token add --key-description of:theirs @image",
     ));
@@ -664,5 +646,8 @@ fn both_tools_read_each_others_tokens() {
         json!({"0": expected("of:ours"), "1": expected("of:theirs")})
     );
     let dump = done(&scratch, "luksDump @image");
-    assert_eq!(dump, cryptsetup.must(line(&scratch, "luksDump @image")));
+    assert_eq!(
+        dump,
+        cryptsetup.must(folder::words(&scratch, "luksDump @image"))
+    );
 }

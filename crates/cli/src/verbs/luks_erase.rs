@@ -8,7 +8,7 @@ use lucarne::{AnyEditor, EraseEvidence, Output, Secret, SecretBytes, Storage, Un
 use super::editing::HeaderDevice;
 use crate::{
     args::{CommonArgs, KeyFileArgs, LuksEraseArgs},
-    confirm,
+    confirm, device,
     exit::{Failure, shown},
     passphrase::{Source, StdinRole},
     report::{Report, print},
@@ -108,7 +108,7 @@ impl<'a> Record<'a> {
     fn begin(args: &LuksEraseArgs, path: &'a Path, common: &CommonArgs) -> anyhow::Result<Self> {
         let header = args.header.as_deref().unwrap_or(&args.device);
         for volume in [header, &args.device] {
-            if same_file(volume, path) {
+            if device::is_same_file(volume, path) {
                 return Err(Failure::Exists(format!(
                     "--evidence: {} is the volume itself",
                     shown(path)
@@ -149,13 +149,4 @@ impl<'a> Record<'a> {
             )
         })
     }
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let identity = |path: &Path| {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.dev(), metadata.ino()))
-    };
-    identity(a).is_some_and(|a| identity(b) == Some(a))
 }

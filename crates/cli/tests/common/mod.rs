@@ -1,6 +1,7 @@
 //! Running the command under test.
 #![allow(dead_code, unused_imports, unused_macros)] // each test file uses a part
 
+pub(crate) mod folder;
 pub(crate) mod header;
 
 use std::ffi::OsStr;
@@ -98,6 +99,14 @@ pub(crate) fn decrypted(scratch: &Scratch, image: &Path, options: &[&str]) -> Ve
         OsStr::new("-"),
     ]);
     must(arguments)
+}
+
+/// Fails the test unless it ended with this code and one line that contains `message`.
+pub(crate) fn assert_refused(what: &str, outcome: &Outcome, code: i32, message: &str) {
+    let stderr = &outcome.stderr;
+    assert_eq!(outcome.code, Some(code), "{what}: {stderr}");
+    assert!(stderr.contains(message), "{what}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{what}: {stderr}");
 }
 
 /// Collects what is wrong in many cases, to tell all at once.
