@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{CHEAP, command, decrypted, key_file, lucarne, must, words};
+use common::{CHEAP, assert_refused, command, decrypted, key_file, lucarne, must, words};
 use lucarne_testkit::cryptsetup::Cryptsetup;
 use lucarne_testkit::payload::stream;
 use lucarne_testkit::scratch::Scratch;
@@ -132,6 +132,77 @@ fn a_killed_run_is_finished_by_either_tool() {
 }
 
 #[test]
+fn a_detached_header_is_changed_and_its_data_with_it() {
+    let scratch = Scratch::new();
+    let header = scratch.path("header");
+    let header_option = ["--header", header.to_str().unwrap()];
+    let image = volume(&scratch, &header_option);
+    let begin = [&header_option[..], &["--init-only"]].concat();
+    must(line(&scratch, &image, &begin));
+    assert!(is_unfinished(&header));
+    assert!(decrypted(&scratch, &image, &header_option) == payload());
+    must(line(&scratch, &image, &header_option));
+    assert!(!is_unfinished(&header));
+    assert!(decrypted(&scratch, &image, &header_option) == payload());
+    // The header alone is no volume.
+    let before = std::fs::read(&header).unwrap();
+    let outcome = lucarne(line(&scratch, &header, &[]));
+    assert_refused("the header alone", &outcome, 1, "lie over the header");
+    assert!(std::fs::read(&header).unwrap() == before);
+}
+
+#[test]
+fn a_second_process_is_kept_out() {
+    let scratch = Scratch::new();
+    let image = volume(&scratch, &[]);
+    must(line(&scratch, &image, &["--init-only"]));
+    // While it is at work, and stopped, nobody else is.
+    let mut child = command()
+        .args(line(
+            &scratch,
+            &image,
+            &["--resume-only", "--hotzone-size", "64K"],
+        ))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(60));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    if is_unfinished(&image) {
+        let outcome = lucarne(line(&scratch, &image, &["--resume-only"]));
+        assert_refused("a second one", &outcome, 5, "another process");
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(decrypted(&scratch, &image, &[]) == payload());
+}
+
+#[test]
+fn an_interrupted_run_says_how_it_goes_on() {
+    let scratch = Scratch::new();
+    let image = volume(&scratch, &[]);
+    let child = command()
+        .args(line(&scratch, &image, &["--hotzone-size", "64K"]))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(80));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    if !output.status.success() {
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("--resume-only goes on"), "{stderr}");
+        assert_eq!(output.status.code(), Some(1));
+        must(line(&scratch, &image, &["--resume-only"]));
+    }
+    assert!(decrypted(&scratch, &image, &[]) == payload());
+}
+
+#[test]
 fn mistakes_leave_the_image_as_it_was() {
     let scratch = Scratch::new();
     let image = volume(&scratch, &[]);
@@ -160,17 +231,7 @@ fn mistakes_leave_the_image_as_it_was() {
     ];
     for (arguments, code, message) in cases {
         let outcome = lucarne(&arguments);
-        assert_eq!(
-            outcome.code,
-            Some(code),
-            "{arguments:?}: {}",
-            outcome.stderr
-        );
-        assert!(
-            outcome.stderr.contains(message),
-            "{arguments:?}: {}",
-            outcome.stderr
-        );
+        assert_refused(&format!("{arguments:?}"), &outcome, code, message);
         assert!(
             std::fs::read(&image).unwrap() == before,
             "{arguments:?} changed the image"

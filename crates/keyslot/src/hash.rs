@@ -69,19 +69,6 @@ macro_rules! hashes {
                 match self { $($(#[$cfg])? Self::$variant => digest::<$type>(parts, out),)* }
             }
 
-            /// The hash of `bytes`, [`Self::output_len`] of them.
-            ///
-            /// ```
-            /// let hash = lucarne_keyslot::Hash::Sha1.of(b"abc");
-            /// assert_eq!(hash[..4], [0xa9, 0x99, 0x3e, 0x36]);
-            /// ```
-            #[must_use]
-            pub fn of(self, bytes: &[u8]) -> Vec<u8> {
-                let mut out = vec![0; self.output_len()];
-                self.digest([bytes, b""], &mut out);
-                out
-            }
-
             /// PBKDF2 (RFC 8018) over HMAC with this hash.
             pub(crate) fn pbkdf2(self, secret: &[u8], salt: &[u8], iterations: u32, out: &mut [u8]) {
                 match self { $($(#[$cfg])? Self::$variant => pbkdf2::<$hmac<$type>>(secret, salt, iterations, out),)* }

@@ -154,6 +154,28 @@ impl<'h> HeaderRef<'h> {
         }
     }
 
+    /// Where the header with its keyslots' areas ends on its device: data on the same device begin there or later.
+    #[must_use]
+    pub fn end(self) -> u64 {
+        match self {
+            Self::Luks1(header) => header.keyslots_end(),
+            Self::Luks2(header) => header.metadata().keyslots_area().end,
+        }
+    }
+
+    /// That data from byte `start` on do not lie over the header of the same device: a write would hit it.
+    ///
+    /// The format's own check leaves out offset 0, which a detached header has.
+    pub(crate) fn check_data_behind(self, start: u64) -> Result<(), Error> {
+        if start < self.end() {
+            return Err(Error::refused(format!(
+                "the data at {start} lie over the header, which ends at {}: a detached header belongs to another device",
+                self.end()
+            )));
+        }
+        Ok(())
+    }
+
     /// Whether there is something in the keyslot of this number, be it usable or not.
     #[must_use]
     pub fn has_keyslot(self, id: u32) -> bool {

@@ -231,9 +231,7 @@ pub(crate) fn clear(storage: &dyn Storage, range: Range<u64>) -> Result<(), Erro
 /// Bytes that look like key material: a keystream under a key that is forgotten at once. Drawing them
 /// all from the system would take longer than writing them.
 pub(crate) fn fill_with_noise(storage: &dyn Storage, offset: u64, len: u64) -> Result<(), Error> {
-    let spec: CipherSpec = "aes-xts-plain64".parse()?;
-    let key = SecretBytes::random(64).map_err(random_failed)?;
-    let cipher = SectorCipher::new(&spec, &key, DataUnit::B4096)?;
+    let cipher = noise_cipher()?;
     let end = offset + len;
     let mut at = offset;
     let mut noise = vec![0; FILL_STEP_LEN_BYTES];
@@ -250,6 +248,13 @@ pub(crate) fn fill_with_noise(storage: &dyn Storage, offset: u64, len: u64) -> R
         at += step_len as u64;
     }
     Ok(())
+}
+
+/// What makes noise of zeros: AES-XTS in units of 4096 bytes under a random key that goes with it.
+pub(crate) fn noise_cipher() -> Result<SectorCipher, Error> {
+    let spec: CipherSpec = "aes-xts-plain64".parse()?;
+    let key = SecretBytes::random(64).map_err(random_failed)?;
+    Ok(SectorCipher::new(&spec, &key, DataUnit::B4096)?)
 }
 
 pub(crate) fn random_failed(error: getrandom::Error) -> Error {

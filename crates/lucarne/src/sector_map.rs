@@ -79,7 +79,7 @@ impl SectorMap {
     /// Decrypts whole sectors in place; `offset` is that of the plaintext.
     pub(crate) fn decrypt(&self, sectors: &mut [u8], offset: u64) -> Result<(), Error> {
         if !self.zeros_are_holes {
-            return Ok(self.cipher.decrypt(offset / IV_UNIT_LEN_BYTES, sectors)?);
+            return self.decrypt_all(sectors, offset);
         }
         // A run of sectors that hold something is decrypted at once; zeros stay zeros.
         let mut start = 0;
@@ -96,6 +96,11 @@ impl SectorMap {
             start = run_start + run;
         }
         Ok(())
+    }
+
+    /// As [`Self::decrypt`], whatever zeros stand for.
+    pub(crate) fn decrypt_all(&self, sectors: &mut [u8], offset: u64) -> Result<(), Error> {
+        Ok(self.cipher.decrypt(offset / IV_UNIT_LEN_BYTES, sectors)?)
     }
 
     /// Decrypts whole sectors from one place into another.

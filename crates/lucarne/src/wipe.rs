@@ -2,17 +2,16 @@
 
 use std::ops::Range;
 
-use lucarne_cipher::{CipherSpec, DataUnit, SectorCipher};
-use lucarne_secret::SecretBytes;
+use lucarne_cipher::SectorCipher;
 use lucarne_storage::Storage;
 
 use crate::bulk::extents::Extents;
 use crate::bulk::pipeline::{self, Piece, Sink};
 use crate::error::{flushing, measuring, reading};
-use crate::header_io::{is_magic, random_failed};
+use crate::header_io::{is_magic, noise_cipher};
 use crate::layout::METADATA_SIZES;
 use crate::watermark::Watermark;
-use crate::{Control, Error, HeaderRef, Parallelism, read_any_header};
+use crate::{Control, Error, Parallelism, read_any_header};
 
 /// What a range is overwritten with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,11 +87,7 @@ impl<'a> Wipe<'a> {
     pub fn luks_header_in(storage: &dyn Storage, range: &Range<u64>) -> Result<Option<u64>, Error> {
         match read_any_header(storage) {
             Ok(header) => {
-                let end = match header.as_ref() {
-                    HeaderRef::Luks1(header) => header.keyslots_end(),
-                    HeaderRef::Luks2(header) => header.metadata().keyslots_area().end,
-                };
-                if range.start < end {
+                if range.start < header.as_ref().end() {
                     return Ok(Some(range.start));
                 }
             }
@@ -139,11 +134,7 @@ impl<'a> Wipe<'a> {
         }
         let noise = match content {
             WipeContent::Zeros => None,
-            WipeContent::Random => {
-                let spec: CipherSpec = "aes-xts-plain64".parse()?;
-                let key = SecretBytes::random(64).map_err(random_failed)?;
-                Some(SectorCipher::new(&spec, &key, DataUnit::B4096)?)
-            }
+            WipeContent::Random => Some(noise_cipher()?),
         };
         let watermark = Watermark::starting_at(range.start);
         Ok(Self {

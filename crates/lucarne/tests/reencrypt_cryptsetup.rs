@@ -7,44 +7,23 @@ mod common;
 use std::ffi::OsStr;
 use std::path::Path;
 
-use common::{FIRST, cheap};
+use common::{FIRST, Payload, cheap};
 use lucarne::{
-    Access, Control, CostLimits, FileStorage, FormatOptions, Hash, MemoryStorage, OpenOptions,
-    ReencryptOptions, ReencryptResilience, Reencryption, Secret, SectorSize, Storage, read_header,
+    Access, Control, FileStorage, Hash, MemoryStorage, Parallelism, ReencryptOptions,
+    ReencryptResilience, Reencryption, SectorSize, read_header,
 };
 use lucarne_storage::fault::{Event, RecordingStorage};
 use lucarne_testkit::cryptsetup::Cryptsetup;
 
-const HEADER_LEN: u64 = (32 << 10) + (2 << 20);
-const DATA_LEN: usize = 96 << 10;
+/// Three zones.
+const PAYLOAD: Payload = Payload { len: 96 << 10 };
 const ZONE_LEN: u64 = 32 << 10;
 
-fn payload() -> Vec<u8> {
-    (0..DATA_LEN).map(|at| (at / 512 * 7 + at) as u8).collect()
-}
-
-fn volume(sector_size: SectorSize) -> Vec<u8> {
-    let image = MemoryStorage::with_len(HEADER_LEN as usize + DATA_LEN);
-    let options = FormatOptions {
-        kdf: cheap(),
-        keyslots_size: Some(2 << 20),
-        data_offset: Some(HEADER_LEN),
-        sector_size: Some(sector_size),
-        ..FormatOptions::default()
-    };
-    lucarne::format(&image, None, FIRST, &options).unwrap();
-    let volume = OpenOptions::default()
-        .open(&image, Secret::Passphrase(FIRST))
-        .unwrap();
-    volume.write_at(&payload(), 0).unwrap();
-    image.into_bytes()
-}
-
-fn plaintext(image: &dyn Storage) -> Result<Vec<u8>, lucarne::Error> {
-    let volume = OpenOptions::default().open(image, Secret::Passphrase(FIRST))?;
-    let mut bytes = vec![0; DATA_LEN];
-    volume.read_at(&mut bytes, 0)?;
-    Ok(bytes)
+fn resumed() -> ReencryptOptions {
+    ReencryptOptions {
+        hot_zone: Some(ZONE_LEN),
+        ..ReencryptOptions::default()
+    }
 }
 
 fn arguments<'a>(key: &'a Path, image: &'a Path, options: &'a [&'a str]) -> Vec<&'a OsStr> {
@@ -78,17 +57,16 @@ fn cryptsetup_finishes_what_we_begin() {
             (SectorSize::B512, SectorSize::B4096),
             (SectorSize::B4096, SectorSize::B512),
         ] {
-            let recording = RecordingStorage::new(volume(before));
+            let recording = RecordingStorage::new(PAYLOAD.volume(before));
             let options = ReencryptOptions {
                 sector_size: Some(after),
                 kdf: cheap(),
                 resilience,
-                ..ReencryptOptions::default()
+                ..resumed()
             };
             Reencryption::begin(&recording, None, &[FIRST], &options)
                 .unwrap()
-                .with_hot_zone(Some(ZONE_LEN))
-                .run(&Control::default())
+                .run(Parallelism::default(), &Control::default())
                 .unwrap();
             // Whole writes in their order: what a killed process leaves.
             let mut image = recording.crash_states().next().unwrap();
@@ -107,7 +85,7 @@ fn cryptsetup_finishes_what_we_begin() {
                 std::fs::write(&path, &image).unwrap();
                 let place = format!("{resilience:?}, {before:?} to {after:?}, write {number}");
                 // Read as it stands, and finished.
-                assert!(plaintext(&state).unwrap() == payload(), "{place}");
+                assert!(PAYLOAD.is_in(&state), "{place}");
                 // A zone that was interrupted it finishes when it is told to repair, and then only.
                 cryptsetup.must(arguments(&key, &path, &["repair"]));
                 if is_unfinished(&path) {
@@ -116,7 +94,7 @@ fn cryptsetup_finishes_what_we_begin() {
                 }
                 assert!(!is_unfinished(&path), "{place}");
                 let file = FileStorage::open(&path, Access::ReadOnly).unwrap();
-                assert!(plaintext(&file).unwrap() == payload(), "{place}");
+                assert!(PAYLOAD.is_in(&file), "{place}");
             }
         }
     }
@@ -138,18 +116,17 @@ fn we_finish_what_cryptsetup_begins() {
     for resilience in ["checksum", "journal", "none"] {
         for sector_size in ["512", "4096"] {
             let path = dir.path().join("image");
-            std::fs::write(&path, volume(SectorSize::B512)).unwrap();
+            std::fs::write(&path, PAYLOAD.volume(SectorSize::B512)).unwrap();
             let mut begin = vec!["reencrypt", "--init-only", "--force-offline-reencrypt"];
             begin.extend(["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]);
             begin.extend(["--resilience", resilience, "--sector-size", sector_size]);
             cryptsetup.must(arguments(&key, &path, &begin));
             let file = FileStorage::open(&path, Access::ReadWrite).unwrap();
-            Reencryption::resume(&file, None, &[FIRST], &CostLimits::default())
+            Reencryption::resume(&file, None, &[FIRST], &resumed())
                 .unwrap()
-                .with_hot_zone(Some(ZONE_LEN))
-                .run(&Control::default())
+                .run(Parallelism::default(), &Control::default())
                 .unwrap();
-            assert!(plaintext(&file).unwrap() == payload());
+            assert!(PAYLOAD.is_in(&file));
             assert!(
                 read_header(&file)
                     .unwrap()

@@ -17,7 +17,7 @@ Examples:
 
 The volume gets a new volume key, and with it what the options ask for, where it is. A run that
 was stopped in any way goes on with --resume-only, here or with cryptsetup, and one of cryptsetup's
-goes on here. The passphrase opens it before and after; other keyslots are gone in the end, so where
+goes on here, as it was begun: the options that say what the volume becomes have no effect then. The passphrase opens it before and after; other keyslots are gone in the end, so where
 there are several, --key-slot names the one that stays (add the others again with luksAddKey).")]
 pub(crate) struct ReencryptArgs {
     /// The volume, LUKS2

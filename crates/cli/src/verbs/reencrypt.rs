@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use lucarne::{
-    Access, Control, Error, HeaderRef, ReencryptOptions, ReencryptResilience, Reencryption, Secret,
-    SectorSize, luks2::Header, read_header_within,
+    Access, Control, Error, HeaderRef, Parallelism, ReencryptOptions, ReencryptResilience,
+    Reencryption, Secret, SectorSize, luks2::Header, read_header_within,
 };
 
 use super::{editing, format_options};
@@ -23,7 +23,7 @@ pub(crate) fn run(
     report: &Report,
 ) -> anyhow::Result<()> {
     let device = shown(&args.device);
-    let opened = open(args, common)?;
+    let opened = open(args)?;
     let limits = args.unlock.limits.to_limits();
     let selected = read_header_within(opened.header(), &limits)
         .map_err(of_luks1)
@@ -41,7 +41,7 @@ pub(crate) fn run(
         ))
         .into());
     }
-    let options = options(args, &selected.header)?;
+    let options = options(args, common, &selected.header)?;
     if !is_begun {
         refuse_to_lose_keyslots(args, &selected.header)?;
     }
@@ -53,7 +53,7 @@ pub(crate) fn run(
     let reencryption = unlocking.with_secret(HeaderRef::Luks2(&selected.header), |secret| {
         let (Secret::Passphrase(passphrase) | Secret::VolumeKey(passphrase)) = secret;
         if is_begun {
-            Reencryption::resume(opened.header(), data, &[passphrase], &limits)
+            Reencryption::resume(opened.header(), data, &[passphrase], &options)
         } else {
             Reencryption::begin(opened.header(), data, &[passphrase], &options)
         }
@@ -62,11 +62,6 @@ pub(crate) fn run(
         report.say("Re-encryption begun; --resume-only goes on with it.");
         return Ok(());
     }
-    let threads = usize::try_from(args.progress.threads).ok();
-    let reencryption = reencryption
-        .with_hot_zone(hot_zone(args))
-        .with_threads(threads.and_then(std::num::NonZero::new))
-        .with_patience(header::patience(common));
     let control = Control::default();
     let watcher = Watcher::new(
         &args.progress,
@@ -74,8 +69,14 @@ pub(crate) fn run(
         &args.device,
         Lines::Stdout,
     );
+    let parallelism = Parallelism {
+        threads: usize::try_from(args.progress.threads)
+            .ok()
+            .and_then(std::num::NonZero::new),
+        pool: None,
+    };
     watcher
-        .watch(&control, || reencryption.run(&control))
+        .watch(&control, || reencryption.run(parallelism, &control))
         .map_err(|error| match error {
             Error::Interrupted => Failure::Parameters(format!(
                 "{device}: interrupted; {} of {} bytes are done, the same command with --resume-only goes on",
@@ -90,16 +91,15 @@ pub(crate) fn run(
         })
 }
 
-/// Both for writing, the data past the page cache, and not in use by anything else.
-fn open(args: &ReencryptArgs, common: &CommonArgs) -> anyhow::Result<Opened> {
-    device::open_exclusively(&args.device, common.disable_locks)?;
-    let mut opened = Opened::open(
-        &args.device,
-        args.unlock.header.as_deref(),
-        Access::ReadWrite,
-    )?;
-    opened.data = opened.data.with_direct_writes();
-    Ok(opened)
+/// Both for writing, the data past the page cache.
+fn open(args: &ReencryptArgs) -> anyhow::Result<Opened> {
+    let header = args.unlock.header.as_deref();
+    Ok(Opened {
+        data: device::open(&args.device, Access::ReadWrite)?.with_direct_writes(),
+        detached_header: header
+            .map(|header| device::open(header, Access::ReadWrite))
+            .transpose()?,
+    })
 }
 
 fn of_luks1(error: Error) -> anyhow::Error {
@@ -112,7 +112,11 @@ fn of_luks1(error: Error) -> anyhow::Error {
     }
 }
 
-fn options(args: &ReencryptArgs, header: &Header) -> anyhow::Result<ReencryptOptions> {
+fn options(
+    args: &ReencryptArgs,
+    common: &CommonArgs,
+    header: &Header,
+) -> anyhow::Result<ReencryptOptions> {
     let keyslot = format_options::keyslot(&args.pbkdf, None, HeaderRef::Luks2(header))?;
     let resilience = match args.resilience {
         ResilienceKind::None => ReencryptResilience::None,
@@ -144,21 +148,13 @@ fn options(args: &ReencryptArgs, header: &Header) -> anyhow::Result<ReencryptOpt
         keep_key: args.keep_key,
         keyslot: args.unlock.key_slot,
         kdf: keyslot.kdf,
-        area_cipher: args
-            .pbkdf
-            .keyslot_cipher
-            .is_some()
-            .then_some(())
-            .and(keyslot.area_cipher),
+        area_cipher: keyslot.area_cipher,
         hash: keyslot.hash,
-        hot_zone: hot_zone(args),
+        hot_zone: args.hotzone_size.filter(|&len| len != 0),
         resilience,
         limits: args.unlock.limits.to_limits(),
+        patience: header::patience(common),
     })
-}
-
-fn hot_zone(args: &ReencryptArgs) -> Option<u64> {
-    args.hotzone_size.filter(|&len| len != 0)
 }
 
 /// A keyslot whose passphrase is not given cannot be made for the new key.

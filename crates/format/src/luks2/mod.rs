@@ -44,7 +44,7 @@ pub use reencrypt::{
 };
 pub use reencryption::Reencryption;
 pub use requirements::Requirement;
-pub use segment::{CryptSegment, Segment, SegmentSize};
+pub use segment::{CryptSegment, IN_REENCRYPTION, Segment, SegmentSize};
 pub use select::{Defect, Repair, Selected};
 pub use token::Token;
 pub use unusable::{UnusableDigest, UnusableKeyslot};

@@ -8,6 +8,9 @@ use crate::error::CorruptKind;
 /// Device-mapper's sector: offsets and sizes are multiples of it.
 const SECTOR_BYTES: u64 = 512;
 
+/// The flag of a hot zone.
+pub const IN_REENCRYPTION: &str = "in-reencryption";
+
 /// A segment of the data device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -111,6 +114,12 @@ impl Segment {
     #[must_use]
     pub fn is_backup(&self) -> bool {
         self.flags().iter().any(|flag| flag.starts_with("backup-"))
+    }
+
+    /// Whether it is the hot zone of an unfinished re-encryption: partly as it was, partly as it will be.
+    #[must_use]
+    pub fn is_in_reencryption(&self) -> bool {
+        self.flags().iter().any(|flag| flag == IN_REENCRYPTION)
     }
 
     pub(super) fn parse(segment: &Object<'_>) -> Result<Self, CorruptKind> {

@@ -211,7 +211,7 @@ fn check_reencryption_segments(metadata: &Metadata) -> Result<(), CorruptKind> {
         if segment.is_backup() || same_cipher(segment, last) {
             continue;
         }
-        if has_flag(segment, "in-reencryption") || !same_cipher(segment, previous) {
+        if segment.is_in_reencryption() || !same_cipher(segment, previous) {
             return Err(CorruptKind::SegmentUnlikeBackups(id));
         }
     }

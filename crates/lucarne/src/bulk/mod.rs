@@ -10,7 +10,7 @@ pub use decrypt::{DecryptOptions, Decrypted, decrypt};
 pub use encrypt::{EncryptOptions, Encrypted, encrypt};
 pub use output::{Output, Replace};
 pub use pipeline::{Control, Parallelism};
-pub(crate) use pipeline::{cipher_pool, worker_count};
+pub(crate) use pipeline::{pool_of, worker_count};
 
 use std::io::{Read, Write};
 

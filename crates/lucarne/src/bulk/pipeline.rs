@@ -147,14 +147,8 @@ where
     N: FnMut(&mut [u8]) -> Result<Option<Piece>, Error> + Send,
     T: Fn(Piece, &mut [u8]) -> Result<(), Error> + Sync,
 {
-    let own_pool;
-    let pool = match parallelism.pool {
-        Some(pool) => pool,
-        None => {
-            own_pool = cipher_pool(parallelism.threads)?;
-            &own_pool
-        }
-    };
+    let mut own_pool = None;
+    let pool = pool_of(parallelism, &mut own_pool)?;
     let workers = worker_count(pool);
     let piece_len = piece_len_bytes(workers);
     let run = Run {
@@ -190,13 +184,20 @@ where
     }
 }
 
-/// A pool of our own, for who brings none.
-pub(crate) fn cipher_pool(threads_max: Option<NonZeroUsize>) -> Result<rayon::ThreadPool, Error> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(thread_count(threads_max))
+/// The caller's pool, or one of our own, which is put into `own`.
+pub(crate) fn pool_of<'p>(
+    parallelism: Parallelism<'p>,
+    own: &'p mut Option<rayon::ThreadPool>,
+) -> Result<&'p rayon::ThreadPool, Error> {
+    if let Some(pool) = parallelism.pool {
+        return Ok(pool);
+    }
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(thread_count(parallelism.threads))
         .thread_name(|index| format!("lucarne-cipher-{index}"))
         .build()
-        .map_err(|error| Error::io(IoOp::StartThreads, 0, std::io::Error::other(error)))
+        .map_err(|error| Error::io(IoOp::StartThreads, 0, std::io::Error::other(error)))?;
+    Ok(own.insert(pool))
 }
 
 /// How many threads read and write while the pool's compute.

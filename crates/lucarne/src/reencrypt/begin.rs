@@ -1,5 +1,7 @@
 //! What a re-encryption's metadata say before the first byte is touched.
 
+use std::time::Duration;
+
 use lucarne_cipher::{CipherSpec, DataUnit};
 use lucarne_format::luks2::{
     Area, ChecksumResilience, CryptSegment, Digest, Draft, Header, Luks2Keyslot, Priority,
@@ -12,7 +14,7 @@ use lucarne_storage::Storage;
 
 use super::commit::commit;
 use super::keys::Keys;
-use super::run::{Reencryption, lock};
+use super::run::{Reencryption, check_header, lock};
 use crate::error::{flushing, measuring};
 use crate::header_io::random_failed;
 use crate::{Error, HeaderEditor, HeaderRef, Secret, UnlockOptions, Unlocked, read_header, unlock};
@@ -42,12 +44,16 @@ pub struct ReencryptOptions {
     pub area_cipher: Option<(CipherSpec, usize)>,
     /// The hash of PBKDF2, the anti-forensic splitter and the digests.
     pub hash: Hash,
-    /// How many bytes may be in both states at once: [`Reencryption::with_hot_zone`].
+    /// How many bytes may be in both states at once; `None`: 64 MiB. What the keyslots area, the sectors and a data
+    /// shift allow comes before it, and 1 GiB. So much memory is taken.
     pub hot_zone: Option<u64>,
     /// How a hot zone survives a crash.
     pub resilience: ReencryptResilience,
     /// What the header's keyslots may cost.
     pub limits: CostLimits,
+    /// How long another process that changes the header is waited for; 30 seconds by default. `None`: no lock is
+    /// taken, and the caller sees to it that nobody else re-encrypts the volume.
+    pub patience: Option<Duration>,
 }
 
 /// How the bytes that are being re-encrypted survive a crash.
@@ -76,6 +82,7 @@ impl Default for ReencryptOptions {
             hash: Hash::Sha256,
             resilience: ReencryptResilience::Checksum(Hash::Sha256),
             limits: CostLimits::default(),
+            patience: Some(HeaderEditor::PATIENCE),
         }
     }
 }
@@ -95,7 +102,8 @@ impl<'s> Reencryption<'s> {
     /// keyslots of the old key are gone when it is finished.
     ///
     /// # Errors
-    /// [`Error::Refused`] when the header has requirements, there is no room for keyslots and journal, the data
+    /// [`Error::Refused`] when the header has requirements, the data have holes
+    /// ([`LengthToken::sparse`](crate::LengthToken)) or would lie over the header, there is no room for keyslots and journal, the data
     /// are not whole sectors of the new size, or the options ask for nothing that can be;
     /// [`Error::Luks1`]; [`Error::Unsupported`]; [`Error::WrongKey`] and the others of [`crate::unlock()`];
     /// [`Error::Busy`], [`Error::Io`].
@@ -106,13 +114,14 @@ impl<'s> Reencryption<'s> {
         options: &ReencryptOptions,
     ) -> Result<Self, Error> {
         let selected = read_header(storage)?;
-        let lock = lock(storage, selected.header.uuid())?;
+        let lock = lock(storage, selected.header.uuid(), options.patience)?;
         let header = &selected.header;
         if !header.metadata().requirements().is_empty() {
             return Err(Error::refused(
                 "the header has requirements: an unfinished re-encryption must be resumed first",
             ));
         }
+        check_header(header, detached_data.is_some())?;
         let device_len = detached_data.unwrap_or(storage).len().map_err(measuring)?;
         let old = HeaderRef::Luks2(header).activatable_segment()?;
         let unlocked = unlock_all(header, storage, passphrases, options)?;
@@ -135,11 +144,15 @@ impl<'s> Reencryption<'s> {
             header: new_header,
             repair: Default::default(),
         };
-        let patience = Some(HeaderEditor::PATIENCE);
-        let begun = Self::of_parts(storage, detached_data, new, keys, lock)?;
-        let begun = begun.with_hot_zone(options.hot_zone);
+        let begun = Self::of_parts(storage, detached_data, new, keys, options, lock)?;
         begun.check()?;
-        commit(storage, &selected, begun.selected(), &material, patience)?;
+        commit(
+            storage,
+            &selected,
+            begun.selected(),
+            &material,
+            options.patience,
+        )?;
         storage.flush().map_err(flushing)?;
         Ok(begun)
     }

@@ -5,17 +5,21 @@
 //! | `begin` | the metadata before the first byte is touched |
 //! | `keys` | both keys, and whether they vouch for the metadata |
 //! | `plan` | where old and new bytes lie, and which segments say so |
-//! | `zone` | the bytes: read, hashed, turned, written, told apart |
+//! | `side` | the data's cipher before, or after |
+//! | `checksums` | old, new and torn blocks told apart |
+//! | `zone` | the bytes: read, hashed, turned, written |
 //! | `commit` | the header's way, and why a crash leaves nothing untrue |
 //! | `run` | zone by zone, recovery, the end |
 //! | `reading` | the plaintext of a half-done volume, with nothing written |
 
 mod begin;
+mod checksums;
 mod commit;
 pub(crate) mod keys;
 mod plan;
 pub(crate) mod reading;
 mod run;
+mod side;
 mod zone;
 
 pub use begin::{ReencryptOptions, ReencryptResilience};

@@ -3,12 +3,11 @@
 use std::ops::Range;
 
 use lucarne_format::luks2::{
-    CryptSegment, Header, ReencryptDirection, ReencryptMode, Reencryption, Segment, SegmentSize,
+    CryptSegment, Header, IN_REENCRYPTION, ReencryptDirection, ReencryptMode, Reencryption,
+    Segment, SegmentSize,
 };
 
 use crate::Error;
-
-const IN_REENCRYPTION: &str = "in-reencryption";
 
 /// How far a re-encryption is. Offsets are those of the plaintext.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,15 +129,35 @@ impl Plan {
                 .eq(regular.iter().map(|(_, segment)| *segment))
         });
         match position {
-            Some(position) if is_expected => Ok(position),
+            Some(position) if is_expected && self.has(&position) => Ok(position),
             _ => Err(Error::refused(
                 "the segments are not those of a re-encryption that was interrupted, or it was one of a part of the device (--device-size)",
             )),
         }
     }
 
+    /// Whether the position is one between whole sectors of the data.
+    fn has(&self, position: &Position) -> bool {
+        let (range, end_max) = match position {
+            Position::Between(boundary) => (*boundary..*boundary, self.len),
+            // The head's zone is as long as the shift, whatever its length.
+            Position::Hot(zone) if zone.start == 0 => {
+                (zone.clone(), self.len.max(self.shift.unwrap_or(0)))
+            }
+            Position::Hot(zone) => (zone.clone(), self.len),
+        };
+        let is_hot = matches!(position, Position::Hot(_));
+        let unit = self.alignment();
+        range.end <= end_max
+            && range.is_empty() != is_hot
+            && range.start.is_multiple_of(unit)
+            && range.end.is_multiple_of(unit)
+    }
+
     fn claimed_position(&self, header: &Header, regular: &[(u32, &Segment)]) -> Option<Position> {
-        let hot = regular.iter().find(|(_, segment)| is_hot(segment));
+        let hot = regular
+            .iter()
+            .find(|(_, segment)| segment.is_in_reencryption());
         if let Some((_, hot)) = hot {
             let start = hot.offset().checked_sub(self.last.offset())?;
             let SegmentSize::Bytes(len) = hot.size() else {
@@ -359,10 +378,6 @@ fn part(whole: &Segment, start: u64, size: SegmentSize, flags: &[&str]) -> Segme
             flags,
         },
     }
-}
-
-fn is_hot(segment: &Segment) -> bool {
-    segment.flags().iter().any(|flag| flag == IN_REENCRYPTION)
 }
 
 fn is_linear(segment: &Segment) -> bool {

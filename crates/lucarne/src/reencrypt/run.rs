@@ -1,26 +1,33 @@
 //! From the first zone, or the one that was interrupted, to the last.
 
-use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::time::Duration;
 
-use lucarne_format::luks2::{Keyslot, Requirement, Resilience, Selected};
-use lucarne_keyslot::{CostLimits, Hash};
+use lucarne_format::luks2::{
+    Header, KEYSLOTS_SIZE_MAX, Keyslot, Requirement, Resilience, Selected,
+};
 use lucarne_storage::{AlignedBuffer, HeaderLock, Storage};
 
+use super::begin::ReencryptOptions;
+use super::checksums::Checksums;
 use super::commit::commit;
 use super::keys::Keys;
 use super::plan::{Plan, Position};
-use super::zone::{BLOCK_MAX_LEN_BYTES, Checksums, Side, Turner};
-use crate::bulk::cipher_pool;
+use super::side::Side;
+use super::zone::Turner;
+use crate::bulk::pool_of;
 use crate::editor::commit::changed_meanwhile;
 use crate::error::{Busy, IoOp, flushing, measuring, writing};
 use crate::header_io::fill_with_noise;
-use crate::{Control, Error, HeaderEditor, read_header};
+use crate::length_token::LengthToken;
+use crate::{Control, Error, HeaderRef, Parallelism, read_header};
 
 /// A hot zone unless another length is asked for, as far as the keyslots area allows: long enough that four
 /// flushes cost little, short enough for the memory.
 const ZONE_LEN_BYTES: u64 = 64 << 20;
+
+/// The longest zone, which is in memory: cryptsetup's is as long.
+const ZONE_LEN_MAX: u64 = 1 << 30;
 
 /// An unfinished re-encryption, of which nobody else does anything meanwhile.
 ///
@@ -28,7 +35,7 @@ const ZONE_LEN_BYTES: u64 = 64 << 20;
 /// A power cut at any write leaves a header and data from which it can be taken up again, by us or by cryptsetup.
 ///
 /// ```
-/// use lucarne::{Control, FormatOptions, KdfKind, KdfRequest, MemoryStorage, OpenOptions, ReencryptOptions, Reencryption, Secret};
+/// use lucarne::{Control, FormatOptions, KdfKind, KdfRequest, MemoryStorage, OpenOptions, Parallelism, ReencryptOptions, Reencryption, Secret};
 /// # let kdf = KdfRequest { kind: KdfKind::Pbkdf2, iterations: Some(1000), ..KdfRequest::default() };
 /// # let format = FormatOptions { kdf: kdf.clone(), keyslots_size: Some(1 << 20), ..FormatOptions::default() };
 /// let image = MemoryStorage::with_len(4 << 20);
@@ -37,7 +44,8 @@ const ZONE_LEN_BYTES: u64 = 64 << 20;
 /// # volume.write_at(b"weights", 1000)?;
 ///
 /// let options = ReencryptOptions { kdf, ..ReencryptOptions::default() };
-/// Reencryption::begin(&image, None, &[b"an example"], &options)?.run(&Control::default())?;
+/// Reencryption::begin(&image, None, &[b"an example"], &options)?
+///     .run(Parallelism::default(), &Control::default())?;
 /// # let volume = OpenOptions::default().open(&image, Secret::Passphrase(b"an example"))?;
 /// # let mut back = [0; 7];
 /// # volume.read_at(&mut back, 1000)?;
@@ -54,7 +62,6 @@ pub struct Reencryption<'s> {
     resilience: Resilience,
     area: Range<u64>,
     zone_len: Option<u64>,
-    threads: Option<NonZeroUsize>,
     patience: Option<Duration>,
     _lock: HeaderLock<'s>,
 }
@@ -68,8 +75,15 @@ impl std::fmt::Debug for Reencryption<'_> {
     }
 }
 
-/// Nobody else re-encrypts this volume as long as it lives.
-pub(super) fn lock<'s>(storage: &'s dyn Storage, uuid: &str) -> Result<HeaderLock<'s>, Error> {
+/// Nobody else re-encrypts this volume as long as it lives; without patience no lock is taken at all.
+pub(super) fn lock<'s>(
+    storage: &'s dyn Storage,
+    uuid: &str,
+    patience: Option<Duration>,
+) -> Result<HeaderLock<'s>, Error> {
+    if patience.is_none() {
+        return Ok(HeaderLock::none());
+    }
     storage
         .lock_reencryption(uuid)
         .map_err(|error| match error.kind() {
@@ -80,22 +94,37 @@ pub(super) fn lock<'s>(storage: &'s dyn Storage, uuid: &str) -> Result<HeaderLoc
         })
 }
 
+/// What can be refused without a key.
+pub(super) fn check_header(header: &Header, is_detached: bool) -> Result<(), Error> {
+    let metadata = header.metadata();
+    if !is_detached {
+        HeaderRef::Luks2(header).check_data_behind(metadata.data_offset())?;
+    }
+    if LengthToken::find(metadata).is_some_and(|token| token.sparse) {
+        return Err(Error::refused(
+            "a sparse volume: re-encrypted, its holes would be noise and not zeros; rekey --sparse keeps them",
+        ));
+    }
+    Ok(())
+}
+
 impl<'s> Reencryption<'s> {
     /// Takes up a re-encryption that is unfinished. Nothing is written yet. The header lies on `storage`, and the
-    /// data too if they are not on `detached_data`. Each of both keys must be opened by one of the passphrases.
+    /// data too if they are not on `detached_data`. Each of both keys must be opened by one of the passphrases. Of
+    /// the options those that say what the data become have no effect: it goes on as it was begun.
     ///
     /// # Errors
-    /// [`Error::Refused`] when there is none, when its metadata are not those that the keys vouch for, or the
-    /// segments are not those of any step; [`Error::Device`] when the device was cut; [`Error::Busy`] when
-    /// another process is at it; [`Error::WrongKey`] and the others of [`crate::unlock()`].
+    /// [`Error::Refused`] when there is none, the data have holes ([`LengthToken::sparse`](crate::LengthToken)), or
+    /// the segments are not those of any step; [`Error::Unvouched`]; [`Error::Device`] when the device was cut;
+    /// [`Error::Busy`] when another process is at it; [`Error::WrongKey`] and the others of [`crate::unlock()`].
     pub fn resume(
         storage: &'s dyn Storage,
         detached_data: Option<&'s dyn Storage>,
         passphrases: &[&[u8]],
-        limits: &CostLimits,
+        options: &ReencryptOptions,
     ) -> Result<Self, Error> {
         let uuid = read_header(storage)?.header.uuid().to_owned();
-        let lock = lock(storage, &uuid)?;
+        let lock = lock(storage, &uuid, options.patience)?;
         // Read once more: now it cannot be on its way.
         let selected = read_header(storage)?;
         if selected.header.uuid() != uuid {
@@ -104,8 +133,9 @@ impl<'s> Reencryption<'s> {
         if selected.header.metadata().reencryption().is_none() {
             return Err(Error::refused("there is no unfinished re-encryption"));
         }
-        let keys = Keys::unlock(&selected.header, storage, passphrases, limits)?;
-        Self::of_parts(storage, detached_data, selected, keys, lock)
+        check_header(&selected.header, detached_data.is_some())?;
+        let keys = Keys::unlock(&selected.header, storage, passphrases, &options.limits)?;
+        Self::of_parts(storage, detached_data, selected, keys, options, lock)
     }
 
     /// With keys that vouch for what the header says.
@@ -114,6 +144,7 @@ impl<'s> Reencryption<'s> {
         detached_data: Option<&'s dyn Storage>,
         selected: Selected,
         keys: Keys,
+        options: &ReencryptOptions,
         lock: HeaderLock<'s>,
     ) -> Result<Self, Error> {
         let Some(reencryption) = selected.header.metadata().reencryption() else {
@@ -135,42 +166,26 @@ impl<'s> Reencryption<'s> {
             resilience,
             area,
             selected,
-            zone_len: None,
-            threads: None,
-            patience: Some(HeaderEditor::PATIENCE),
+            zone_len: options.hot_zone,
+            patience: options.patience,
             _lock: lock,
         })
     }
 
-    /// Finds what [`Self::run`] would refuse, before anything is written.
+    /// Finds what [`Self::run`] would refuse, before anything is written: a zone that cannot be, and a JSON area
+    /// without room for the segments. The last zone but one has the longest numbers of all.
     pub(super) fn check(&self) -> Result<(), Error> {
-        self.usable_zone_len().map(drop)
+        let zone_len = self.usable_zone_len()?;
+        let last_but_one = self.plan.len.saturating_sub(1) / zone_len;
+        let start = last_but_one.saturating_sub(1).saturating_mul(zone_len);
+        let zone = self.plan.next_zone(start, zone_len);
+        zone.map_or(Ok(()), |zone| {
+            self.header_at(&Position::Hot(zone)).map(drop)
+        })
     }
 
     pub(super) fn selected(&self) -> &Selected {
         &self.selected
-    }
-
-    /// At most so many bytes are in both states at once; the default is 64 MiB. What the keyslots area, the
-    /// sectors and a data shift allow comes before it.
-    #[must_use]
-    pub fn with_hot_zone(mut self, len_bytes: Option<u64>) -> Self {
-        self.zone_len = len_bytes;
-        self
-    }
-
-    /// At most so many threads compute; `None`: as many as there are processors.
-    #[must_use]
-    pub fn with_threads(mut self, threads: Option<NonZeroUsize>) -> Self {
-        self.threads = threads;
-        self
-    }
-
-    /// As [`HeaderEditor::with_patience`].
-    #[must_use]
-    pub fn with_patience(mut self, patience: Option<Duration>) -> Self {
-        self.patience = patience;
-        self
     }
 
     /// Re-encrypts what is still to be done, finishes the metadata, and wipes the old keys' keyslots.
@@ -182,8 +197,9 @@ impl<'s> Reencryption<'s> {
     /// [`Error::Device`] when the bytes of an interrupted zone are neither the old nor the new ones, or it was
     /// not protected (resilience `none`): nothing is written then; [`Error::Busy`] when somebody else changed
     /// the header; [`Error::OutOfMemory`], [`Error::Io`]. After any of them it can be resumed.
-    pub fn run(mut self, control: &Control) -> Result<(), Error> {
-        let turner = self.turner()?;
+    pub fn run(mut self, parallelism: Parallelism<'_>, control: &Control) -> Result<(), Error> {
+        let mut own_pool = None;
+        let turner = self.turner(pool_of(parallelism, &mut own_pool)?)?;
         control.set_total_bytes(self.plan.len);
         if let Position::Hot(zone) = self.position.clone() {
             self.recover(&turner, &zone)?;
@@ -213,13 +229,16 @@ impl<'s> Reencryption<'s> {
         self.finish()
     }
 
-    fn turner(&self) -> Result<Turner<'s>, Error> {
+    fn turner<'p>(&self, pool: &'p rayon::ThreadPool) -> Result<Turner<'p>, Error>
+    where
+        's: 'p,
+    {
         let reencryption = self.reencryption()?;
         Ok(Turner {
             data: self.data(),
             old: Side::new(reencryption.previous, self.keys.old_key())?,
             new: Side::new(reencryption.last, self.keys.new_key(&reencryption))?,
-            pool: cipher_pool(self.threads)?,
+            pool,
         })
     }
 
@@ -235,33 +254,25 @@ impl<'s> Reencryption<'s> {
     }
 
     fn checksums(&self) -> Result<Option<Checksums>, Error> {
-        let Some(checksum) = self.resilience.checksum() else {
-            return Ok(None);
-        };
-        let hash: Hash = checksum.hash.parse()?;
-        let block_len = checksum.sector_size as usize;
-        if block_len > BLOCK_MAX_LEN_BYTES
-            || !(block_len as u64).is_multiple_of(self.plan.alignment())
-        {
-            return Err(Error::refused(format!(
-                "checksums of {block_len} bytes each: they must be whole sectors of {} bytes, and at most {BLOCK_MAX_LEN_BYTES} bytes",
-                self.plan.alignment()
-            )));
-        }
-        Ok(Some(Checksums { hash, block_len }))
+        let parameters = self.resilience.checksum();
+        parameters
+            .map(|parameters| Checksums::new(parameters, self.plan.alignment()))
+            .transpose()
     }
 
     /// The length of a zone: what was asked for, cut to what the area protects.
     fn usable_zone_len(&self) -> Result<u64, Error> {
         let area_len = self.area.end.saturating_sub(self.area.start);
-        let asked = self.zone_len.unwrap_or(ZONE_LEN_BYTES);
+        let asked = self.zone_len.unwrap_or(ZONE_LEN_BYTES).min(ZONE_LEN_MAX);
         let checksums = self.checksums()?;
         let (limit, unit) = match (&self.resilience, checksums) {
-            (Resilience::Datashift { shift_size }, _) => return Ok(*shift_size),
+            (Resilience::Datashift { shift_size }, _) if *shift_size <= ZONE_LEN_MAX => {
+                return Ok(*shift_size);
+            }
             (Resilience::None, _) => (u64::MAX, self.plan.alignment()),
             (Resilience::Journal, _) => (area_len, self.plan.alignment()),
             (Resilience::Checksum(_), Some(checksums)) => {
-                let blocks = area_len / checksums.hash.output_len() as u64;
+                let blocks = area_len / checksums.hash_len() as u64;
                 let block_len = checksums.block_len as u64;
                 (blocks.saturating_mul(block_len), block_len)
             }
@@ -361,21 +372,24 @@ impl<'s> Reencryption<'s> {
         self.commit_position(position)
     }
 
+    fn header_at(&self, position: &Position) -> Result<Header, Error> {
+        let segments = self.plan.segments(position);
+        let segments = segments
+            .iter()
+            .map(|(segment, digests)| (segment, digests.clone()));
+        Ok(self
+            .selected
+            .header
+            .edit(|draft| draft.replace_segments(segments))?)
+    }
+
     fn commit_position(&mut self, position: Position) -> Result<(), Error> {
-        let segments = self.plan.segments(&position);
-        let header = self.selected.header.edit(|draft| {
-            draft.replace_segments(
-                segments
-                    .iter()
-                    .map(|(segment, digests)| (segment, digests.clone())),
-            )
-        })?;
-        self.replace_header(header)?;
+        self.replace_header(self.header_at(&position)?)?;
         self.position = position;
         Ok(())
     }
 
-    fn replace_header(&mut self, header: lucarne_format::luks2::Header) -> Result<(), Error> {
+    fn replace_header(&mut self, header: Header) -> Result<(), Error> {
         let new = Selected {
             header,
             repair: Default::default(),
@@ -412,15 +426,15 @@ impl<'s> Reencryption<'s> {
             .cloned()
             .collect();
         let (segment, digests) = self.plan.finished_segment();
-        let data_offset = segment.offset();
+        let keyslots_end = self.grown_keyslots_end(segment.offset())?;
         let header = self.selected.header.edit(|draft| {
             draft.replace_segments([(&segment, digests.clone())])?;
             for &id in &gone {
                 draft.remove_keyslot(id)?;
             }
             draft.set_requirements(&requirements);
-            if data_offset > 0 {
-                draft.set_keyslots_end(data_offset);
+            if let Some(end) = keyslots_end {
+                draft.set_keyslots_end(end);
             }
             Ok(())
         })?;
@@ -438,6 +452,19 @@ impl<'s> Reencryption<'s> {
             fill_with_noise(self.data(), moved.start, len)?;
         }
         self.flush_all()
+    }
+
+    /// Where the keyslots area ends when it takes all the room before the data, as cryptsetup has it then; `None` where
+    /// it stays as it is, because that is more than it may be or than there is.
+    fn grown_keyslots_end(&self, data_offset: u64) -> Result<Option<u64>, Error> {
+        let start = self.selected.header.metadata().keyslots_area().start;
+        let size = data_offset.saturating_sub(start);
+        let present = self.storage.len().map_err(measuring)?;
+        let may_be = size > 0
+            && size <= KEYSLOTS_SIZE_MAX
+            && size.is_multiple_of(4096)
+            && data_offset <= present;
+        Ok(may_be.then_some(data_offset))
     }
 
     fn flush_header(&self) -> Result<(), Error> {

@@ -303,7 +303,7 @@ impl OpenOptions<'_> {
     fn place(&self, header: HeaderRef<'_>, data: &dyn Storage) -> Result<Place, Error> {
         let place = Place::find(header, data)?;
         if self.header.is_none() {
-            check_data_behind_header(header, &place)?;
+            header.check_data_behind(place.range.start)?;
         }
         Ok(place)
     }
@@ -335,23 +335,6 @@ fn check_digest(digest: u32) -> Result<(), Error> {
     Err(Error::unsupported(format!(
         "digest {digest} recognises the key: cryptsetup knows those below {DIGEST_COUNT}"
     )))
-}
-
-/// Data on the header's own device begin after the keyslots area: a write would hit the header.
-///
-/// The format's own check leaves out offset 0, which a detached header has.
-fn check_data_behind_header(header: HeaderRef<'_>, place: &Place) -> Result<(), Error> {
-    let header_end = match header {
-        HeaderRef::Luks1(header) => header.keyslots_end(),
-        HeaderRef::Luks2(header) => header.metadata().keyslots_area().end,
-    };
-    if place.range.start < header_end {
-        return Err(Error::refused(format!(
-            "the data at {} lie over the header, which ends at {header_end}: a detached header belongs to another device",
-            place.range.start
-        )));
-    }
-    Ok(())
 }
 
 /// Device-mapper names a volume by its UUID: cryptsetup activates none without one.

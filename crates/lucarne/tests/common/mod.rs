@@ -1,7 +1,10 @@
 //! What the tests of power cuts share.
 #![allow(dead_code)] // each test file uses a part
 
-use lucarne::{KdfKind, KdfRequest, KeyslotOptions};
+use lucarne::{
+    FormatOptions, KdfKind, KdfRequest, KeyslotOptions, MemoryStorage, OpenOptions, Secret,
+    SectorSize, Storage,
+};
 use lucarne_storage::fault::RecordingStorage;
 
 pub(crate) const FIRST: &[u8] = b"a first example";
@@ -32,5 +35,49 @@ pub(crate) fn states(recorder: &RecordingStorage) -> Box<dyn Iterator<Item = Vec
     match std::env::var_os("LUCARNE_TEST_CRASH") {
         Some(_) => Box::new(recorder.all_crash_states()),
         None => Box::new(recorder.crash_states()),
+    }
+}
+
+/// A volume that is going to be re-encrypted: its header with 768 KiB of keyslots, then what [`Payload`] says.
+pub(crate) struct Payload {
+    pub(crate) len: usize,
+}
+
+impl Payload {
+    const KEYSLOTS_LEN: u64 = 768 << 10;
+    /// Where its data begin.
+    pub(crate) const OFFSET: u64 = (32 << 10) + Self::KEYSLOTS_LEN;
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        (0..self.len).map(|at| (at / 512 * 7 + at) as u8).collect()
+    }
+
+    /// The image of a new volume that holds it, with [`FIRST`].
+    pub(crate) fn volume(&self, sector_size: SectorSize) -> Vec<u8> {
+        let image = MemoryStorage::with_len(Self::OFFSET as usize + self.len);
+        let options = FormatOptions {
+            kdf: cheap(),
+            key_len: 32,
+            keyslots_size: Some(Self::KEYSLOTS_LEN),
+            data_offset: Some(Self::OFFSET),
+            sector_size: Some(sector_size),
+            ..FormatOptions::default()
+        };
+        lucarne::format(&image, None, FIRST, &options).expect("a volume");
+        let volume = OpenOptions::default()
+            .open(&image, Secret::Passphrase(FIRST))
+            .expect("it opens");
+        volume.write_at(&self.bytes(), 0).expect("it is written");
+        image.into_bytes()
+    }
+
+    /// That [`FIRST`] opens the image, and that this is in it.
+    pub(crate) fn is_in(&self, image: &dyn Storage) -> bool {
+        let volume = OpenOptions::default()
+            .open(image, Secret::Passphrase(FIRST))
+            .expect("it opens");
+        let mut bytes = vec![0; self.len];
+        volume.read_at(&mut bytes, 0).expect("it is read");
+        bytes == self.bytes()
     }
 }

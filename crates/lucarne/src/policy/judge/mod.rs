@@ -5,7 +5,7 @@ mod keyslots;
 mod members;
 mod segments;
 
-use lucarne_format::luks2::{Header, Metadata, Repair, Requirement};
+use lucarne_format::luks2::{Header, IN_REENCRYPTION, Metadata, Repair, Requirement};
 
 use super::finding::quoted;
 use super::{DataDevice, Finding, Judged, Judgement, Limit, Policy, Rule, Severity};
@@ -131,7 +131,7 @@ fn is_of_reencryption(requirement: &Requirement) -> bool {
 
 /// Whether a segment has the flag because a re-encryption is under way.
 fn is_flag_of_reencryption(flag: &str) -> bool {
-    flag == "in-reencryption" || flag.starts_with("backup-")
+    flag == IN_REENCRYPTION || flag.starts_with("backup-")
 }
 
 #[cfg(test)]

@@ -7,26 +7,24 @@
 
 use std::ops::Range;
 
-use lucarne_cipher::{CipherSpec, DataUnit, SectorCipher};
+use lucarne_cipher::{CipherSpec, DataUnit};
 use lucarne_format::luks2::{
     ChecksumResilience, CryptSegment, Metadata, ReencryptDirection, Reencryption, Resilience,
     Segment, SegmentSize,
 };
 use lucarne_keyslot::Hash;
-use lucarne_secret::{SecretBytes, with_clean_stack};
 use lucarne_storage::Storage;
 
-use super::{Checksums, HalfDone, Piece, Side, State};
+use super::{HalfDone, Piece, State};
 use crate::Error;
 use crate::error::{measuring, reading};
+use crate::reencrypt::checksums::Checksums;
 use crate::reencrypt::keys::Keys;
-use crate::sector_map::SectorMap;
+use crate::reencrypt::side::Side;
 
 /// What a hot zone's resilience data may take in memory. cryptsetup's longest zone, 1 GiB, has as much of
 /// SHA-256 over 512 bytes.
 const RESILIENCE_LEN_MAX: u64 = 64 << 20;
-/// cryptsetup hashes sectors, or blocks of the device.
-const BLOCK_LEN_MAX: u32 = 1 << 20;
 const SECTOR_LEN_BYTES: u64 = 512;
 
 /// Refuses by name what cannot be read, before a key derivation is paid for.
@@ -81,10 +79,10 @@ impl HalfDone {
         // In "data finished, metadata not" there may be no old key any more, and nothing under it.
         let has_old = keys.old_key().is_some() || reencryption.old_digest.is_none();
         let old = match has_old {
-            true => side(reencryption.previous, keys.old_key())?,
+            true => Side::new(reencryption.previous, keys.old_key())?,
             false => Side::Linear,
         };
-        let new = side(reencryption.last, keys.new_key(reencryption))?;
+        let new = Side::new(reencryption.last, keys.new_key(reencryption))?;
         let mut layout = Layout {
             metadata,
             reencryption,
@@ -115,26 +113,6 @@ impl HalfDone {
             new,
         })
     }
-}
-
-fn side(segment: &Segment, key: Option<&SecretBytes>) -> Result<Side, Error> {
-    let (segment, key) = match (segment, key) {
-        (Segment::Linear { .. }, None) => return Ok(Side::Linear),
-        (Segment::Crypt(segment), Some(key)) => (segment, key),
-        _ => {
-            return Err(Error::refused(
-                "the re-encryption's digests belong to other segments",
-            ));
-        }
-    };
-    let cipher: CipherSpec = segment.encryption.parse()?;
-    let sector_size = DataUnit::try_from(segment.sector_size)?;
-    let cipher = with_clean_stack(|| SectorCipher::new_for_existing(&cipher, key, sector_size))?;
-    let sector_len = sector_size.bytes() as usize;
-    // Its place is never used.
-    Ok(Side::Crypt(Box::new(SectorMap::new(
-        cipher, sector_len, 0, 0,
-    ))))
 }
 
 /// How far a segment is.
@@ -243,7 +221,7 @@ impl Layout<'_> {
         };
         let reencryption = self.reencryption;
         let new_at = self.new_at(id, range)?;
-        if segment.flags().iter().any(|flag| flag == "in-reencryption") {
+        if segment.is_in_reencryption() {
             if !fits(reencryption.last, reencryption.new_digest, new_at) {
                 return Err(unlike(
                     id,
@@ -319,11 +297,7 @@ impl Layout<'_> {
             Resilience::Checksum(checksum) | Resilience::DatashiftChecksum { checksum, .. }
                 if in_place =>
             {
-                let checksums = self.checksums(id, len, checksum)?;
-                State::Checksums {
-                    at: new_at,
-                    checksums,
-                }
+                self.checksums(id, len, new_at, checksum)?
             }
             Resilience::Journal | Resilience::DatashiftJournal { .. } if in_place => {
                 State::Journal(self.resilience_data(len)?)
@@ -356,33 +330,24 @@ impl Layout<'_> {
         &self,
         id: u32,
         zone_len: u64,
+        at: u64,
         parameters: &ChecksumResilience,
-    ) -> Result<Checksums, Error> {
-        let hash: Hash = parameters.hash.parse()?;
-        let block_len = u64::from(parameters.sector_size);
-        if parameters.sector_size > BLOCK_LEN_MAX {
-            return Err(Error::refused(format!(
-                "checksums of blocks of {block_len} bytes (at most {BLOCK_LEN_MAX} are read)"
-            )));
-        }
-        let are_sectors_whole = self
-            .sector_lens
-            .iter()
-            .all(|&sector_len| block_len != 0 && block_len.is_multiple_of(sector_len));
-        if !are_sectors_whole || !zone_len.is_multiple_of(block_len) {
+    ) -> Result<State, Error> {
+        let [old, new] = self.sector_lens;
+        let checksums = Checksums::new(parameters, old.max(new))?;
+        if !zone_len.is_multiple_of(u64::from(parameters.sector_size)) {
             return Err(unlike(
                 id,
                 &format!(
-                    "{zone_len} bytes are not whole blocks of {block_len}, or those not whole sectors"
+                    "{zone_len} bytes are not whole blocks of {}",
+                    parameters.sector_size
                 ),
             ));
         }
-        // At most 2^55 blocks of at most 64 bytes.
-        let hashes_len = zone_len / block_len * hash.output_len() as u64;
-        Ok(Checksums {
-            hash,
-            block_len: parameters.sector_size as usize,
-            hashes: self.resilience_data(hashes_len)?,
+        Ok(State::Checksums {
+            at,
+            checksums,
+            hashes: self.resilience_data(checksums.len_for(zone_len))?,
         })
     }
 

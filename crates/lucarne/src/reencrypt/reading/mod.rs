@@ -6,7 +6,8 @@
 //! the old bytes are:
 //!
 //! ```text
-//! checksum           one hash for each of the zone's blocks: a block that has it is still old
+//! checksum           one hash for each of the zone's blocks: a block that has it is still old, one that had it
+//!                    before it was turned is new, and one that was torn can be put together
 //! journal            the old bytes of the whole zone
 //! datashift          nothing: new bytes go elsewhere, the old ones are where they were
 //! datashift-...      as datashift; as the other for the head of the data, which is converted in its place
@@ -21,7 +22,6 @@ mod unlocking;
 
 use std::ops::Range;
 
-use lucarne_keyslot::Hash;
 use lucarne_storage::Storage;
 
 pub(crate) use layout::check_supported;
@@ -30,7 +30,9 @@ pub use unlocking::{unlock_vouched, vouch};
 
 use crate::Error;
 use crate::error::reading;
-use crate::sector_map::SectorMap;
+
+use super::checksums::Checksums;
+use super::side::Side;
 
 /// Read and decrypted in one go, unless a block of checksums is longer.
 const STEP_LEN_BYTES: usize = 128 << 10;
@@ -47,37 +49,6 @@ pub(crate) struct HalfDone {
     data_offset: u64,
 }
 
-/// How data are before or after.
-enum Side {
-    Linear,
-    /// Only its cipher is used: where the data lie, the pieces know.
-    Crypt(Box<SectorMap>),
-}
-
-impl Side {
-    fn sector_len(&self) -> usize {
-        match self {
-            Self::Linear => 1,
-            Self::Crypt(map) => map.sector_len(),
-        }
-    }
-
-    /// Whole sectors in place; `offset` is that of the plaintext.
-    fn decrypt(&self, sectors: &mut [u8], offset: u64) -> Result<(), Error> {
-        match self {
-            Self::Linear => Ok(()),
-            Self::Crypt(map) => map.decrypt(sectors, offset),
-        }
-    }
-
-    fn with_zeros_as_holes(self) -> Self {
-        match self {
-            Self::Linear => Self::Linear,
-            Self::Crypt(map) => Self::Crypt(Box::new(map.with_zeros_as_holes(true))),
-        }
-    }
-}
-
 /// A part of the plaintext, and where to find it.
 struct Piece {
     range: Range<u64>,
@@ -89,29 +60,16 @@ enum State {
     Old { at: u64 },
     /// As it will be, at this byte of the data device.
     New { at: u64 },
-    /// Block by block the one or the other, at this byte of the data device.
-    Checksums { at: u64, checksums: Checksums },
+    /// Block by block the one or the other, at this byte of the data device; `hashes` tell which.
+    Checksums {
+        at: u64,
+        checksums: Checksums,
+        hashes: Vec<u8>,
+    },
     /// As before, kept here.
     Journal(Vec<u8>),
     /// Nobody can tell.
     Unknown,
-}
-
-/// What the blocks of a hot zone hashed to before.
-struct Checksums {
-    hash: Hash,
-    block_len: usize,
-    hashes: Vec<u8>,
-}
-
-impl Checksums {
-    /// Whether the block at byte `into_zone` still has its hash.
-    fn is_old(&self, block: &[u8], into_zone: u64) -> bool {
-        let len = self.hash.output_len();
-        // The hashes were allocated for the whole zone, so the number fits.
-        let number = (into_zone / self.block_len as u64) as usize;
-        self.hashes.chunks_exact(len).nth(number) == Some(&*self.hash.of(block))
-    }
 }
 
 impl HalfDone {
@@ -239,17 +197,16 @@ impl HalfDone {
                 read(buf, *at)?;
                 self.new.decrypt(buf, offset)
             }
-            State::Checksums { at, checksums } => {
+            State::Checksums {
+                at,
+                checksums,
+                hashes,
+            } => {
                 read(buf, *at)?;
-                for (number, block) in buf.chunks_mut(checksums.block_len).enumerate() {
-                    let into_buf = (number * checksums.block_len) as u64;
-                    let side = match checksums.is_old(block, into_piece + into_buf) {
-                        true => &self.old,
-                        false => &self.new,
-                    };
-                    side.decrypt(block, offset + into_buf)?;
-                }
-                Ok(())
+                // The hashes are those of the whole zone, and in memory, so the number fits.
+                let hashes = &hashes[checksums.len_for(into_piece) as usize..];
+                checksums.restore(buf, hashes, offset, [&self.old, &self.new])?;
+                self.old.decrypt(buf, offset)
             }
             State::Journal(kept) => {
                 // As long as the zone, and so in memory.

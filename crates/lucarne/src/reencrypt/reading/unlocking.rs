@@ -102,8 +102,7 @@ fn is_all_new(header: &Header, reencryption: &Reencryption<'_>) -> bool {
         .filter(|(_, segment)| !segment.is_backup());
     has_two_keys(reencryption)
         && regular.all(|(&id, segment)| {
-            let is_hot = segment.flags().iter().any(|flag| flag == "in-reencryption");
-            !is_hot
+            !segment.is_in_reencryption()
                 && is_of_digest(metadata, id, reencryption.new_digest)
                 && !is_of_digest(metadata, id, reencryption.old_digest)
         })
