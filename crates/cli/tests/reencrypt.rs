@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{CHEAP, assert_refused, command, decrypted, key_file, lucarne, must, words};
+use common::{
+    CHEAP, assert_refused, command, decrypted, encrypted, key_file, lucarne, must, words,
+};
 use lucarne_testkit::cryptsetup::Cryptsetup;
+use lucarne_testkit::luks2;
 use lucarne_testkit::payload::stream;
 use lucarne_testkit::scratch::Scratch;
 
@@ -149,6 +152,95 @@ fn a_detached_header_is_changed_and_its_data_with_it() {
     let outcome = lucarne(line(&scratch, &header, &[]));
     assert_refused("the header alone", &outcome, 1, "lie over the header");
     assert!(std::fs::read(&header).unwrap() == before);
+}
+
+/// Plaintext becomes a volume where it lies, moved out of the header's way: cryptsetup begins it, we go on, killed on
+/// the way, and the end is cryptsetup's.
+#[test]
+fn an_encryption_with_data_shift_is_finished_as_cryptsetup_finishes_it() {
+    let Some(cryptsetup) = Cryptsetup::or_skip("an encryption with data shift") else {
+        return;
+    };
+    const ROOM: u64 = 32 << 20;
+    // Shorter than the shift of 16 MiB, as long, longer by a part of it, and by some.
+    for len in [8 << 20, 16 << 20, 24 << 20, (50 << 20) + 4096] {
+        let scratch = Scratch::new();
+        let key = key_file(&scratch);
+        let content = stream("shift", len);
+        let image = scratch.file("image", &content);
+        let file = std::fs::File::options().write(true).open(&image).unwrap();
+        file.set_len(len as u64 + ROOM).unwrap();
+        let cheap = CHEAP.iter().map(OsString::from);
+        let mut begin = words!["reencrypt", "--encrypt", "--init-only", "-q"].to_vec();
+        begin.extend(words!["--reduce-device-size", "32M", "--key-file", &key]);
+        begin.extend(cheap);
+        begin.push(image.clone().into());
+        cryptsetup.must(begin);
+        let theirs = scratch.path("theirs");
+        std::fs::copy(&image, &theirs).unwrap();
+        cryptsetup.must(words![
+            "reencrypt",
+            "-q",
+            "--resume-only",
+            "--force-offline-reencrypt",
+            "--key-file",
+            &key,
+            &theirs
+        ]);
+
+        let plaintext = || {
+            must(words![
+                "read",
+                "--key-file",
+                &key,
+                "--length",
+                len.to_string(),
+                &image
+            ])
+        };
+        assert!(plaintext() == content, "{len}: as it was begun");
+        let resume = || line(&scratch, &image, &["--resume-only"]);
+        let mut child = command()
+            .args(resume())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(60));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(plaintext() == content, "{len}: killed");
+        if is_unfinished(&image) {
+            must(resume());
+        }
+        assert!(plaintext() == content, "{len}: finished");
+        let json = |path: &Path| luks2::json(&std::fs::read(path).unwrap(), 0);
+        let (ours, theirs) = (json(&image), json(&theirs));
+        for member in ["segments", "config"] {
+            assert_eq!(ours[member], theirs[member], "{len}: {member}");
+        }
+        // What was moved out of the way lies nowhere any more.
+        let bytes = std::fs::read(&image).unwrap();
+        let head = &content[..4096];
+        assert!(
+            !bytes.chunks(4096).any(|block| block == head),
+            "{len}: plaintext is left"
+        );
+    }
+}
+
+#[test]
+fn an_image_that_was_cut_is_left_alone() {
+    let scratch = Scratch::new();
+    let content = stream("cut", (4 << 20) + 123);
+    let image = encrypted(&scratch, "image", &content, &[]);
+    must(line(&scratch, &image, &["--init-only"]));
+    let file = std::fs::File::options().write(true).open(&image).unwrap();
+    file.set_len(file.metadata().unwrap().len() - (1 << 20))
+        .unwrap();
+    let before = std::fs::read(&image).unwrap();
+    let outcome = lucarne(line(&scratch, &image, &["--resume-only"]));
+    assert_refused("a cut image", &outcome, 4, "it was cut");
+    assert!(std::fs::read(&image).unwrap() == before);
 }
 
 #[test]

@@ -32,7 +32,8 @@ const ZONE_LEN_MAX: u64 = 1 << 30;
 /// An unfinished re-encryption, of which nobody else does anything meanwhile.
 ///
 /// [`Self::resume`] takes up one that a header describes, be it ours or cryptsetup's; [`Self::run`] finishes it.
-/// A power cut at any write leaves a header and data from which it can be taken up again, by us or by cryptsetup.
+/// A power cut at any write leaves a header and data from which it can be taken up again, unless its resilience is
+/// `none`; by cryptsetup too, but for a block that was torn inside, which only this library puts together.
 ///
 /// ```
 /// use lucarne::{Control, FormatOptions, KdfKind, KdfRequest, MemoryStorage, OpenOptions, Parallelism, ReencryptOptions, Reencryption, Secret};
@@ -152,6 +153,14 @@ impl<'s> Reencryption<'s> {
         };
         let device_len = detached_data.unwrap_or(storage).len().map_err(measuring)?;
         let plan = Plan::new(&reencryption, device_len)?;
+        // A segment to the end of the device does not say where that was. The token does, of what was not a whole sector.
+        let recorded = LengthToken::find(selected.header.metadata()).and_then(|token| token.length);
+        if let Some(recorded) = recorded.filter(|&recorded| recorded > plan.len) {
+            return Err(Error::device(format!(
+                "the volume has held {recorded} bytes and the device has room for {}: it was cut",
+                plan.len
+            )));
+        }
         let position = plan.position(&selected.header)?;
         let (resilience, area) = (
             reencryption.keyslot.resilience.clone(),
