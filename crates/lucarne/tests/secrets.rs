@@ -12,8 +12,9 @@ use std::os::unix::fs::FileExt;
 use std::process::Command;
 
 use lucarne::{
-    FormatOptions, HeaderEditor, KdfKind, KdfRequest, KeyslotOptions, MemoryStorage, Secret,
-    SecretBytes, UnlockOptions, Volume, luks2::Kdf, luks2::Keyslot, read_header,
+    Control, FormatOptions, HeaderEditor, KdfKind, KdfRequest, KeyslotOptions, MemoryStorage,
+    Parallelism, ReencryptOptions, Reencryption, Secret, SecretBytes, UnlockOptions, Volume,
+    luks2::Kdf, luks2::Keyslot, read_header,
 };
 use sha2::Sha256;
 
@@ -224,6 +225,19 @@ fn use_and_search(child: &str) {
     Volume::open(&image, Secret::VolumeKey(&key)).unwrap();
     drop(key);
     drop(editor);
+
+    let passphrase = unmasked(&secrets[1]);
+    let options = ReencryptOptions {
+        kdf: request(KdfKind::Pbkdf2),
+        ..ReencryptOptions::default()
+    };
+    drop(Reencryption::begin(&image, None, &[&passphrase], &options).unwrap());
+    Volume::open(&image, Secret::Passphrase(&passphrase)).unwrap();
+    Reencryption::resume(&image, None, &[&passphrase], &options)
+        .unwrap()
+        .run(Parallelism::default(), &Control::default())
+        .unwrap();
+    drop(passphrase);
 
     for (name, secret) in NAMES.into_iter().zip(&secrets) {
         let places = places(secret);
