@@ -96,11 +96,6 @@ impl<'t> Incoming<'t> {
         }
         Ok(true)
     }
-
-    /// Nothing may have come ahead: the bytes that follow belong to somebody else.
-    pub(super) fn is_drained(&self) -> bool {
-        self.start == self.end
-    }
 }
 
 pub(super) fn write_all(transport: &dyn Transport, parts: &[&[u8]]) -> io::Result<()> {

@@ -107,9 +107,7 @@ pub(super) mod errno {
     pub(in crate::nbd) const ENOMEM: u32 = 12;
     pub(in crate::nbd) const EINVAL: u32 = 22;
     pub(in crate::nbd) const ENOSPC: u32 = 28;
-    pub(in crate::nbd) const EOVERFLOW: u32 = 75;
     pub(in crate::nbd) const ENOTSUP: u32 = 95;
-    pub(in crate::nbd) const ESHUTDOWN: u32 = 108;
 }
 
 /// Strings of the protocol are no longer than this, in bytes.

@@ -59,9 +59,9 @@ impl Default for ServerOptions {
 /// server.serve_unix(&std::os::unix::net::UnixListener::bind("disk.sock")?)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Server {
+pub struct Server<'e> {
     entries: Vec<ExportEntry>,
-    exports: Vec<Box<dyn Export>>,
+    exports: Vec<Box<dyn Export + 'e>>,
     options: ServerOptions,
     is_stopping: AtomicBool,
     /// What [`Self::stop`] writes into, and what wakes who waits for clients.
@@ -70,7 +70,7 @@ pub struct Server {
     connected: Mutex<Vec<(u64, Arc<dyn Transport>)>>,
 }
 
-impl std::fmt::Debug for Server {
+impl std::fmt::Debug for Server<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server")
             .field("entries", &self.entries)
@@ -79,7 +79,7 @@ impl std::fmt::Debug for Server {
     }
 }
 
-impl Server {
+impl<'e> Server<'e> {
     /// Without exports.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Server {
     }
 
     /// Adds an export. The first one also answers to the empty name.
-    pub fn add(&mut self, name: String, description: String, export: Box<dyn Export>) {
+    pub fn add(&mut self, name: String, description: String, export: Box<dyn Export + 'e>) {
         self.entries.push(ExportEntry {
             name,
             description,
