@@ -8,10 +8,24 @@ use crate::kernel_test;
 use crate::packages::{self, Program};
 
 /// Programs that tests compare with.
-const PEERS: [Program; 1] = [Program {
-    name: "cryptsetup",
-    package: "cryptsetup-bin",
-}];
+const PEERS: [Program; 4] = [
+    Program {
+        name: "cryptsetup",
+        package: "cryptsetup-bin",
+    },
+    Program {
+        name: "nbdcopy",
+        package: "libnbd-bin",
+    },
+    Program {
+        name: "nbdsh",
+        package: "python3-libnbd",
+    },
+    Program {
+        name: "qemu-img",
+        package: "qemu-utils",
+    },
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -27,7 +41,13 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut skipped = Vec::new();
     let outcome = packages::require(&PEERS, !options.no_install)?;
-    let mut tests = cargo(["test", "--workspace", "--profile", "suite", "--no-fail-fast"]);
+    let mut tests = cargo([
+        "test",
+        "--workspace",
+        "--profile",
+        "suite",
+        "--no-fail-fast",
+    ]);
     if outcome.missing.is_empty() {
         // A test that finds no peer now has a fault: let it say so.
         tests.env(peers::REQUIRE_PEERS, "1");
