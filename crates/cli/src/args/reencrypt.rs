@@ -31,6 +31,11 @@ pub(crate) struct ReencryptArgs {
     #[arg(long)]
     pub(crate) resume_only: bool,
 
+    /// What the bytes count as in which one with --resilience none was interrupted: those that are not
+    /// will be lost
+    #[arg(long, value_name = "SIDE", requires = "resume_only")]
+    pub(crate) unprotected_zone: Option<UnprotectedSide>,
+
     /// Keep the volume key, and change the cipher or the sector size alone
     #[arg(long, help_heading = "Volume")]
     pub(crate) keep_key: bool,
@@ -86,4 +91,13 @@ pub(crate) enum ResilienceKind {
     Journal,
     /// Nothing: after a power cut what was at hand is lost
     None,
+}
+
+/// `--unprotected-zone`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UnprotectedSide {
+    /// All of them are re-encrypted
+    Old,
+    /// They stay as they are
+    New,
 }

@@ -3,17 +3,17 @@
 use anyhow::Context;
 use lucarne::{
     Access, Control, Error, HeaderRef, Parallelism, ReencryptOptions, ReencryptResilience,
-    Reencryption, Secret, SectorSize, luks2::Header, read_header_within,
+    Reencryption, Secret, SectorSize, UnprotectedZone, luks2::Header, read_header_within,
 };
 
 use super::{editing, format_options};
 use crate::{
-    args::{CommonArgs, ReencryptArgs, ResilienceKind},
+    args::{CommonArgs, ReencryptArgs, ResilienceKind, UnprotectedSide},
     device::{self, Opened},
     exit::{Failure, shown},
     header,
     progress::{Lines, Watcher},
-    report::Report,
+    report::{Report, complain},
     signals::Graceful,
 };
 
@@ -62,6 +62,12 @@ pub(crate) fn run(
         report.say("Re-encryption begun; --resume-only goes on with it.");
         return Ok(());
     }
+    let left: Vec<String> = (reencryption.unopened_keyslots().iter())
+        .map(u32::to_string)
+        .collect();
+    let zone = reencryption
+        .hot_zone()
+        .filter(|_| args.unprotected_zone.is_some());
     let control = Control::default();
     let watcher = Watcher::new(
         &args.progress,
@@ -88,7 +94,20 @@ pub(crate) fn run(
                 "{device}: {} bytes are done, --resume-only goes on",
                 control.done_bytes()
             )),
-        })
+        })?;
+    if let Some(zone) = zone {
+        complain(&format!(
+            "{device}: bytes {}..{} of the plaintext were not protected: part of them may be lost",
+            zone.start, zone.end
+        ));
+    }
+    if !left.is_empty() {
+        complain(&format!(
+            "{device}: the data were under the new key already; keyslot {} of the old one does not open with this passphrase and stays unbound: luksKillSlot removes it",
+            left.join(", ")
+        ));
+    }
+    Ok(())
 }
 
 /// Both for writing, the data past the page cache.
@@ -152,6 +171,10 @@ fn options(
         hash: keyslot.hash,
         hot_zone: args.hotzone_size.filter(|&len| len != 0),
         resilience,
+        unprotected_zone: args.unprotected_zone.map(|side| match side {
+            UnprotectedSide::Old => UnprotectedZone::Old,
+            UnprotectedSide::New => UnprotectedZone::New,
+        }),
         limits: args.unlock.limits.to_limits(),
         patience: header::patience(common),
     })

@@ -49,6 +49,8 @@ pub struct ReencryptOptions {
     pub hot_zone: Option<u64>,
     /// How a hot zone survives a crash.
     pub resilience: ReencryptResilience,
+    /// What the bytes count as in which one without resilience was interrupted; `None`: it does not go on then.
+    pub unprotected_zone: Option<UnprotectedZone>,
     /// What the header's keyslots may cost.
     pub limits: CostLimits,
     /// How long another process that changes the header is waited for; 30 seconds by default. `None`: no lock is
@@ -68,6 +70,22 @@ pub enum ReencryptResilience {
     Journal,
 }
 
+/// What the bytes count as in which a re-encryption without resilience was interrupted. Those of them that are not are
+/// lost; nothing tells which they are.
+///
+/// ```
+/// use lucarne::{ReencryptOptions, UnprotectedZone};
+/// let options = ReencryptOptions { unprotected_zone: Some(UnprotectedZone::New), ..Default::default() };
+/// assert_eq!(options.unprotected_zone, Some(UnprotectedZone::New));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnprotectedZone {
+    /// They are all re-encrypted; what was new already is lost.
+    Old,
+    /// They stay as they are; what was old still is lost.
+    New,
+}
+
 impl Default for ReencryptOptions {
     fn default() -> Self {
         Self {
@@ -81,6 +99,7 @@ impl Default for ReencryptOptions {
             kdf: KdfRequest::default(),
             hash: Hash::Sha256,
             resilience: ReencryptResilience::Checksum(Hash::Sha256),
+            unprotected_zone: None,
             limits: CostLimits::default(),
             patience: Some(HeaderEditor::PATIENCE),
         }

@@ -10,6 +10,7 @@
 //! | `zone` | the bytes: read, hashed, turned, written |
 //! | `commit` | the header's way, and why a crash leaves nothing untrue |
 //! | `run` | zone by zone, recovery, the end |
+//! | `run/recovery` | the interrupted zone alone; what is left of the old key |
 //! | `reading` | the plaintext of a half-done volume, with nothing written |
 
 mod begin;
@@ -22,5 +23,5 @@ mod run;
 mod side;
 mod zone;
 
-pub use begin::{ReencryptOptions, ReencryptResilience};
+pub use begin::{ReencryptOptions, ReencryptResilience, UnprotectedZone};
 pub use run::Reencryption;
