@@ -5,6 +5,7 @@
 //! | `begin` | the metadata before the first byte is touched |
 //! | `keys` | both keys, and whether they vouch for the metadata |
 //! | `plan` | where old and new bytes lie, and which segments say so |
+//! | `expected` | segments that are unlike those of any step, by name |
 //! | `side` | the data's cipher before, or after |
 //! | `checksums` | old, new and torn blocks told apart |
 //! | `zone` | the bytes: read, hashed, turned, written |
@@ -16,6 +17,7 @@
 mod begin;
 mod checksums;
 mod commit;
+mod expected;
 pub(crate) mod keys;
 mod plan;
 pub(crate) mod reading;
