@@ -52,6 +52,7 @@ mod length_token;
 mod reencrypt;
 mod rekey;
 mod sector_map;
+mod steady;
 mod token;
 mod unlock;
 mod volume;
@@ -76,6 +77,7 @@ pub use length_token::LengthToken;
 pub use reencrypt::reading::{unlock_vouched, vouch};
 pub use reencrypt::{ReencryptOptions, ReencryptResilience, Reencryption, UnprotectedZone};
 pub use rekey::{Rekey, RekeyOptions, RekeyRun, Rekeyed, UnfinishedRekey, unfinished_rekey};
+pub use steady::SteadyHeader;
 pub use token::{
     CommandUnlocker, KernelKeyring, KeyringToken, TokenChoice, TokenFault, Unlocker,
     unlock_by_token,

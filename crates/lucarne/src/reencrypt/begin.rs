@@ -327,6 +327,13 @@ impl Target {
                 draft.insert_keyslot(*id, keyslot)?;
                 draft.assign_keyslot(new_digest_id, *id)?;
             }
+            // A token that serves a keyslot serves the one that takes its place, as in cryptsetup.
+            let replaced = unlocked.iter().filter_map(|unlocked| unlocked.keyslot);
+            for (old_id, (id, _)) in replaced.zip(sealed.iter().flatten()) {
+                for token in tokens_of(header, old_id) {
+                    draft.assign_token(token, *id)?;
+                }
+            }
             let Some(journal) = draft.free_keyslot_id() else {
                 return Err(Failure::Ours(Error::refused("all 32 keyslots are in use")));
             };
@@ -467,6 +474,13 @@ fn copy(unlocked: &Unlocked) -> Unlocked {
         volume_key: SecretBytes::from_slice(&unlocked.volume_key),
         ..*unlocked
     }
+}
+
+fn tokens_of(header: &Header, keyslot: u32) -> impl Iterator<Item = u32> {
+    let tokens = header.metadata().tokens().iter();
+    tokens
+        .filter(move |(_, token)| token.keyslots.contains(&keyslot))
+        .map(|(&id, _)| id)
 }
 
 fn free_digest(header: &Header, taken: &[u32]) -> Result<u32, Error> {
