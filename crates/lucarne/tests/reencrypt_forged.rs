@@ -38,7 +38,19 @@ struct Forgery {
 }
 
 /// What is accepted all the same, and why that does no harm; of which states (all, if none), and what becomes of it.
-const ACCEPTED: [(&str, &str, Outcome, &str); 4] = [
+const ACCEPTED: [(&str, &str, Outcome, &str); 6] = [
+    (
+        "encrypt-shift/",
+        "segments 3 and 5 exchanged",
+        Outcome::Same,
+        "previous and moved with other numbers: their flags say which is which, and cryptsetup has both orders",
+    ),
+    (
+        "encrypt-shift/head-torn",
+        "segments 2 and 4 exchanged",
+        Outcome::Same,
+        "as the one before",
+    ),
     (
         "",
         "/priority",
@@ -333,9 +345,9 @@ fn what_is_forged_is_refused_with_nothing_written() {
         for Forgery { what, json } in forgeries.into_iter().skip(number % step).step_by(step) {
             let mut forged = sound.clone();
             luks2::set_json(&mut forged.image, json.to_string().as_bytes());
-            let known = ACCEPTED
-                .iter()
-                .find(|(state, part, ..)| name.starts_with(state) && what.contains(part));
+            let known = ACCEPTED.iter().find(|(state, part, ..)| {
+                name.starts_with(state) && what.contains(part) && !what.starts_with("digests")
+            });
             let (read, resumed) = (read(&forged), resume(&forged));
             match (known, &resumed) {
                 (_, Outcome::Refused(why)) => {

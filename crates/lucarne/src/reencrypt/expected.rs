@@ -14,12 +14,16 @@ const FLAGS: [&str; 4] = [
     "backup-moved-segment",
 ];
 
-/// What is unlike `expected`, if anything is: the segments in the order of their numbers, each with its digests.
+/// What is unlike `expected`, if anything is: the segments in the order of their numbers, each with its digests. Of
+/// backup segments the flags, and not the numbers, say which is which: cryptsetup has more than one order.
 pub(super) fn difference(header: &Header, expected: &[(Segment, Vec<u32>)]) -> Option<String> {
     let metadata = header.metadata();
-    let found: Vec<(u32, &Segment)> = (metadata.segments().iter())
+    let mut found: Vec<(u32, &Segment)> = (metadata.segments().iter())
         .map(|(&id, segment)| (id, segment))
         .collect();
+    let mut expected: Vec<&(Segment, Vec<u32>)> = expected.iter().collect();
+    found.sort_by_key(|(_, segment)| backup_flag(segment));
+    expected.sort_by_key(|(segment, _)| backup_flag(segment));
     if found.len() != expected.len() {
         return Some(format!(
             "there are {} segments, and should be {}",
@@ -56,6 +60,12 @@ pub(super) fn difference(header: &Header, expected: &[(Segment, Vec<u32>)]) -> O
         }
     }
     None
+}
+
+/// The number of a backup's flag in [`FLAGS`]; 0 of a regular segment.
+fn backup_flag(segment: &Segment) -> usize {
+    let flag = FLAGS[1..].iter().position(|flag| has_flag(segment, flag));
+    flag.map_or(0, |flag| flag + 1)
 }
 
 fn has_flag(segment: &Segment, flag: &str) -> bool {

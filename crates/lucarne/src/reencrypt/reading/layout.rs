@@ -191,9 +191,13 @@ impl Layout<'_> {
             ReencryptDirection::Forward => (New, Old),
             ReencryptDirection::Backward => (Old, New),
         };
-        // Two of a kind are one, unless a flag was taken from the one.
+        // Two of a kind are one, unless a flag was taken from the one, or nothing changes at all.
+        let reencryption = self.reencryption;
+        let nothing_changes = reencryption.old_digest == reencryption.new_digest
+            && is_like(reencryption.previous, reencryption.last);
         let in_turn = match self.before {
             None => true,
+            _ if nothing_changes => true,
             Some(Hot) => progress == second,
             Some(before) => progress != before && before == first,
         };
