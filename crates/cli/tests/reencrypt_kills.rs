@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{CHEAP, command, decrypted, encrypted, key_file, must, words};
+use lucarne::{Access, FileStorage, read_header};
 use lucarne_testkit::cryptsetup::Cryptsetup;
-use lucarne_testkit::luks2;
 use lucarne_testkit::payload::stream;
 use lucarne_testkit::scratch::Scratch;
 
@@ -27,43 +27,27 @@ enum Left {
 }
 
 fn left(image: &Path) -> Left {
-    let mut head = vec![0; 4 << 20];
-    let file = std::fs::File::open(image).unwrap();
-    std::os::unix::fs::FileExt::read_exact_at(&file, &mut head, 0).unwrap();
-    // Whichever copy is newer, if it is whole.
-    let offset = luks2::header_len(&head, 0);
-    let seqid = |offset| luks2::number(&head, offset, luks2::SEQID);
-    let newer = if seqid(offset) > seqid(0) { offset } else { 0 };
-    let json = luks2::json(&head, newer);
-    let segments = json["segments"].as_object().unwrap();
-    let is_hot = |segment: &serde_json::Value| segment.to_string().contains("in-reencryption");
-    let old = json["digests"]
-        .as_object()
-        .unwrap()
-        .values()
-        .find(|digest| {
-            let of = |segment: &str| {
-                digest["segments"]
-                    .as_array()
-                    .unwrap()
-                    .contains(&segment.into())
-            };
-            let previous = segments
-                .iter()
-                .find(|(_, segment)| segment.to_string().contains("backup-previous"));
-            previous.is_some_and(|(id, _)| of(id))
-        });
-    if json["config"]
-        .get("requirements")
-        .is_none_or(|requirements| !requirements.to_string().contains("reencrypt"))
+    let file = FileStorage::open(image, Access::ReadOnly).unwrap();
+    let header = read_header(&file).unwrap().header;
+    let metadata = header.metadata();
+    let Some(reencryption) = metadata.reencryption() else {
+        return Left::Ordinary;
+    };
+    let mut regular = metadata
+        .segments()
+        .iter()
+        .filter(|(_, segment)| !segment.is_backup());
+    let old = reencryption.old_digest.unwrap();
+    let of_old = &metadata.digests()[&old].segments;
+    if regular
+        .clone()
+        .any(|(_, segment)| segment.is_in_reencryption())
     {
-        Left::Ordinary
-    } else if segments.values().any(is_hot) {
         Left::Hot
-    } else if old.is_some_and(|digest| digest["segments"].as_array().unwrap().len() == 1) {
-        Left::AllNew
-    } else {
+    } else if regular.any(|(id, _)| of_old.contains(id)) {
         Left::Between
+    } else {
+        Left::AllNew
     }
 }
 

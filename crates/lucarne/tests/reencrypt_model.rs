@@ -205,7 +205,6 @@ fn volume(case: &Case) -> Vec<u8> {
             volume.write_at(&case.payload, 0).unwrap();
         }
     }
-    drop(devices);
     image.into_bytes()
 }
 
@@ -223,7 +222,7 @@ fn cut(initial: Vec<u8>, events: &[Event], seed: u64, is_torn: bool) -> Vec<u8> 
             () if number < durable => data.len(),
             () if is_torn && is_last => (seed as usize % data.len()) / 512 * 512,
             // In a third of the cases nothing is lost: a killed process.
-            () if seed % 3 != 0 && seed >> (3 + number % 60) & 1 == 1 => 0,
+            () if !seed.is_multiple_of(3) && seed >> (3 + number % 60) & 1 == 1 => 0,
             () => data.len(),
         };
         let start = usize::try_from(*offset).unwrap();
@@ -372,7 +371,9 @@ fn cryptsetup_goes_on_in_between() {
         return;
     };
     TestRunner::new(cases(6))
-        .run(&case(), |case| {
+        .run(&case(), |mut case| {
+            // It re-encrypts files of whole blocks only.
+            case.payload.truncate(case.payload.len() / 4096 * 4096);
             run(&case, Some(&cryptsetup));
             Ok(())
         })
