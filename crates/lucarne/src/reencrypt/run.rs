@@ -1,5 +1,7 @@
 //! From the first zone, or the one that was interrupted, to the last.
 
+mod recovery;
+
 use std::ops::Range;
 use std::time::Duration;
 
@@ -8,13 +10,14 @@ use lucarne_format::luks2::{
 };
 use lucarne_storage::{AlignedBuffer, HeaderLock, Storage};
 
-use super::begin::ReencryptOptions;
 use super::begin::head::clear_displaced;
+use super::begin::{ReencryptOptions, UnprotectedZone};
 use super::checksums::Checksums;
 use super::commit::commit;
 use super::keys::Keys;
 use super::plan::{Plan, Position};
 use super::protection::Protection;
+use super::reading::unlock_what_is_left;
 use super::side::Side;
 use super::zone::Turner;
 use crate::bulk::pool_of;
@@ -65,6 +68,7 @@ pub struct Reencryption<'s> {
     resilience: Resilience,
     area: Range<u64>,
     zone_len: Option<u64>,
+    unprotected_zone: Option<UnprotectedZone>,
     patience: Option<Duration>,
     _lock: HeaderLock<'s>,
 }
@@ -137,7 +141,7 @@ impl<'s> Reencryption<'s> {
             return Err(Error::refused("there is no unfinished re-encryption"));
         }
         check_header(&selected.header, detached_data.is_some())?;
-        let keys = Keys::unlock(&selected.header, storage, passphrases, &options.limits)?;
+        let keys = unlock_what_is_left(&selected.header, storage, passphrases, &options.limits)?;
         Self::of_parts(storage, detached_data, selected, keys, options, lock)
     }
 
@@ -178,6 +182,7 @@ impl<'s> Reencryption<'s> {
             area,
             selected,
             zone_len: options.hot_zone,
+            unprotected_zone: options.unprotected_zone,
             patience: options.patience,
             _lock: lock,
         })
@@ -208,14 +213,18 @@ impl<'s> Reencryption<'s> {
     /// # Errors
     /// [`Error::Interrupted`] when `control` was asked to stop: the zone at hand is finished first;
     /// [`Error::Device`] when the bytes of an interrupted zone are neither the old nor the new ones, or it was
-    /// not protected (resilience `none`): nothing is written then; [`Error::Busy`] when somebody else changed
-    /// the header; [`Error::OutOfMemory`], [`Error::Io`]. After any of them it can be resumed.
+    /// not protected (resilience `none`; see [`ReencryptOptions::unprotected_zone`]): nothing is written then;
+    /// [`Error::Busy`] when somebody else changed the header; [`Error::OutOfMemory`], [`Error::Io`]. After any of them
+    /// it can be resumed.
     pub fn run(mut self, parallelism: Parallelism<'_>, control: &Control) -> Result<(), Error> {
+        if self.is_all_new() {
+            return self.finish();
+        }
         let mut own_pool = None;
         let turner = self.turner(pool_of(parallelism, &mut own_pool)?)?;
         control.set_total_bytes(self.plan.len);
         if let Position::Hot(zone) = self.position.clone() {
-            self.recover(&turner, &zone)?;
+            self.recover_zone(&turner, &zone)?;
         }
         let zone_len = self.usable_zone_len()?;
         self.clear_displaced()?;
@@ -363,7 +372,7 @@ impl<'s> Reencryption<'s> {
     }
 
     /// Finishes the zone that was interrupted, as it would have been.
-    fn recover(&mut self, turner: &Turner<'_>, zone: &Range<u64>) -> Result<(), Error> {
+    fn recover_zone(&mut self, turner: &Turner<'_>, zone: &Range<u64>) -> Result<(), Error> {
         let zone_len = zone.end.saturating_sub(zone.start);
         let area_len = self.area.end.saturating_sub(self.area.start);
         let protection = self.protection(zone)?;
@@ -397,13 +406,11 @@ impl<'s> Reencryption<'s> {
             Protection::Checksums(kind) => {
                 turner.redo_by_checksums(kind, self.storage, self.area.start, zone, new_at)?;
             }
-            Protection::None => {
-                return Err(Error::device(format!(
-                    "the re-encryption was interrupted in the {zone_len} bytes of plaintext from byte {} on, which resilience {} does not protect: which of them are old is not known",
-                    zone.start,
-                    self.resilience.kind()
-                )));
-            }
+            Protection::None => match self.unprotected_zone {
+                Some(UnprotectedZone::Old) => turner.redo(self.data(), old_at, zone, new_at)?,
+                Some(UnprotectedZone::New) => {}
+                None => return Err(recovery::unprotected(zone)),
+            },
         }
         self.flush_all()
     }
@@ -458,12 +465,9 @@ impl<'s> Reencryption<'s> {
         let journal = reencryption.keyslot_id;
         let metadata = self.selected.header.metadata();
         let mut gone: Vec<u32> = vec![journal];
-        if reencryption.old_digest != reencryption.new_digest
-            && let Some(digest) = reencryption
-                .old_digest
-                .and_then(|id| metadata.digests().get(&id))
-        {
-            gone.extend(digest.keyslots.iter().copied());
+        let is_vouched_for = self.unopened_keyslots().is_empty();
+        if is_vouched_for {
+            gone.extend(self.old_keyslots());
         }
         let areas: Vec<Range<u64>> = gone
             .iter()
