@@ -14,7 +14,7 @@ use super::commit::commit;
 use super::keys::Keys;
 use super::plan::{Plan, Position};
 use super::side::Side;
-use super::zone::Turner;
+use super::zone::{Protection, Turner, Zone};
 use crate::bulk::pool_of;
 use crate::editor::commit::changed_meanwhile;
 use crate::error::{Busy, IoOp, flushing, measuring, writing};
@@ -208,7 +208,7 @@ impl<'s> Reencryption<'s> {
     /// the header; [`Error::OutOfMemory`], [`Error::Io`]. After any of them it can be resumed.
     pub fn run(mut self, parallelism: Parallelism<'_>, control: &Control) -> Result<(), Error> {
         let mut own_pool = None;
-        let turner = self.turner(pool_of(parallelism, &mut own_pool)?)?;
+        let turner = self.turner(pool_of(parallelism, &mut own_pool)?, control)?;
         control.set_total_bytes(self.plan.len);
         if let Position::Hot(zone) = self.position.clone() {
             self.recover(&turner, &zone)?;
@@ -219,26 +219,35 @@ impl<'s> Reencryption<'s> {
             Position::Hot(ref zone) => self.plan.after(zone),
         };
         control.add_done_bytes(self.plan.done_len(boundary));
-        let mut buffer = AlignedBuffer::zeroed(0);
-        while let Some(zone) = self.plan.next_zone(boundary, zone_len) {
+        let mut next = self.zone_at(boundary, zone_len, Protection::default())?;
+        turner.advance(None, next.as_mut())?;
+        let mut spare = Protection::default();
+        while let Some(mut zone) = next {
             if control.is_interrupted() {
                 self.commit_between(boundary)?;
                 self.flush_header()?;
                 return Err(Error::Interrupted);
             }
-            let len = usize::try_from(zone.end - zone.start).unwrap_or(usize::MAX);
-            if buffer.len() < len {
-                buffer = AlignedBuffer::zeroed(len);
+            self.make_hot(&zone, boundary)?;
+            boundary = self.plan.after(&zone.range);
+            next = self.zone_at(boundary, zone_len, spare)?;
+            match next.as_mut() {
+                Some(next) if zone.overwrites(next) => {
+                    return Err(Error::refused("zones that overwrite the ones behind them"));
+                }
+                next => turner.advance(Some(&mut zone), next)?,
             }
-            self.step(&turner, &zone, boundary, &mut buffer[..len])?;
-            let before = self.plan.done_len(boundary);
-            boundary = self.plan.after(&zone);
-            control.add_done_bytes(self.plan.done_len(boundary).saturating_sub(before));
+            self.flush_all()?;
+            spare = zone.into_protection();
         }
         self.finish()
     }
 
-    fn turner<'p>(&self, pool: &'p rayon::ThreadPool) -> Result<Turner<'p>, Error>
+    fn turner<'p>(
+        &self,
+        pool: &'p rayon::ThreadPool,
+        control: &'p Control,
+    ) -> Result<Turner<'p>, Error>
     where
         's: 'p,
     {
@@ -248,6 +257,7 @@ impl<'s> Reencryption<'s> {
             old: Side::new(reencryption.previous, self.keys.old_key())?,
             new: Side::new(reencryption.last, self.keys.new_key(&reencryption))?,
             pool,
+            control,
         })
     }
 
@@ -298,33 +308,42 @@ impl<'s> Reencryption<'s> {
         }
     }
 
-    fn step(
-        &mut self,
-        turner: &Turner<'_>,
-        zone: &Range<u64>,
+    /// The zone behind `boundary`, with room for what protects it: that of `spare`, if it has enough.
+    fn zone_at(
+        &self,
         boundary: u64,
-        buffer: &mut [u8],
-    ) -> Result<(), Error> {
-        let (old_at, new_at) = (self.plan.old_at(zone), self.plan.new_at(zone));
-        match self.checksums()? {
-            Some(kind) => {
-                let len = kind.len_for(buffer.len() as u64);
-                let mut checksums = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-                turner.read_old(buffer, old_at, Some((kind, &mut checksums)))?;
-                self.commit_between(boundary)?;
-                self.write_area(&checksums)?;
-            }
-            None => {
-                turner.read_old(buffer, old_at, None)?;
-                if self.resilience == Resilience::Journal {
-                    self.commit_between(boundary)?;
-                    self.write_area(buffer)?;
-                }
-            }
+        zone_len: u64,
+        spare: Protection,
+    ) -> Result<Option<Zone>, Error> {
+        let Some(range) = self.plan.next_zone(boundary, zone_len) else {
+            return Ok(None);
+        };
+        let room = |spare: Option<AlignedBuffer>, len: u64| {
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            spare
+                .filter(|buffer| buffer.len() >= len)
+                .unwrap_or_else(|| AlignedBuffer::zeroed(len))
+        };
+        let len = range.end - range.start;
+        let is_held = self.resilience == Resilience::Journal;
+        let protection = Protection {
+            bytes: is_held.then(|| room(spare.bytes, len)),
+            checksums: self.checksums()?.map(|kind| {
+                let spare = spare.checksums.map(|(_, hashes)| hashes);
+                (kind, room(spare, kind.len_for(len)))
+            }),
+        };
+        let at = [self.plan.old_at(&range), self.plan.new_at(&range)];
+        Ok(Some(Zone::new(range, at, protection)))
+    }
+
+    /// Makes what protects a zone durable, and then has the header say that it is hot.
+    fn make_hot(&mut self, zone: &Zone, boundary: u64) -> Result<(), Error> {
+        if let Some(protection) = zone.area_bytes() {
+            self.commit_between(boundary)?;
+            self.write_area(protection)?;
         }
-        self.commit_position(Position::Hot(zone.clone()))?;
-        turner.write_new(buffer, zone.start, new_at)?;
-        self.flush_all()
+        self.commit_position(Position::Hot(zone.range.clone()))
     }
 
     /// Finishes the zone that was interrupted, as it would have been.
