@@ -148,6 +148,9 @@ fn company_of(long: &str, verb: &str) -> &'static [&'static str] {
             &["--evidence", "record", "--try-passphrase"]
         }
         "keyslot-key-size" => &["--keyslot-cipher", "aes-xts-plain64"],
+        "decrypt" => &["--header", "header"],
+        "reduce-device-size" => &["--encrypt"],
+        "volume-key-file" | "master-key-file" if verb == "reencrypt" => &["--encrypt"],
         _ => &[],
     }
 }

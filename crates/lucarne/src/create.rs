@@ -319,6 +319,10 @@ impl NewVolume {
         &self.layout
     }
 
+    pub(crate) fn volume_key(&self) -> &SecretBytes {
+        &self.volume_key
+    }
+
     /// Where the keyslot's material belongs, and the material.
     pub(crate) fn key_material(&self) -> (u64, &[u8]) {
         (self.keyslot.area.offset, &self.key_material)

@@ -74,7 +74,7 @@ pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
 pub use header_io::{read_any_header, read_any_header_within, read_header, read_header_within};
 pub use length_token::LengthToken;
 pub use reencrypt::reading::{unlock_vouched, vouch};
-pub use reencrypt::{ReencryptOptions, ReencryptResilience, Reencryption};
+pub use reencrypt::{DecryptedTo, ReencryptOptions, ReencryptResilience, Reencryption};
 pub use rekey::{Rekey, RekeyOptions, RekeyRun, Rekeyed, UnfinishedRekey, unfinished_rekey};
 pub use token::{
     CommandUnlocker, KernelKeyring, KeyringToken, TokenChoice, TokenFault, Unlocker,

@@ -53,11 +53,12 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Builds an optimised executable of the workspace and returns its path.
-pub(crate) fn build_executable(package: &str, name: &str) -> Result<PathBuf> {
+/// Builds an executable of the workspace with one of its profiles and returns its path.
+pub(crate) fn build_executable(package: &str, name: &str, profile: &str) -> Result<PathBuf> {
     let arguments = [
         "build",
-        "--release",
+        "--profile",
+        profile,
         "-p",
         package,
         "--bin",

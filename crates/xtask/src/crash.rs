@@ -19,7 +19,8 @@ pub(crate) fn run_all() -> Result<()> {
     for test in TESTS {
         let words = [
             "test",
-            "--release",
+            "--profile",
+            "suite",
             "-p",
             "lucarne",
             "--test",

@@ -37,7 +37,7 @@ pub(crate) struct Options {
 
 /// Counts, measures, compares.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let driver = build_executable("lucarne-benches", "cipher_gate")?;
+    let driver = build_executable("lucarne-benches", "cipher_gate", "release")?;
     let counted = instructions(options, &driver);
     // Both are told before either fails.
     let shared = shares(&driver);

@@ -27,7 +27,13 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut skipped = Vec::new();
     let outcome = packages::require(&PEERS, !options.no_install)?;
-    let mut tests = cargo(["test", "--workspace", "--release", "--no-fail-fast"]);
+    let mut tests = cargo([
+        "test",
+        "--workspace",
+        "--profile",
+        "suite",
+        "--no-fail-fast",
+    ]);
     if outcome.missing.is_empty() {
         // A test that finds no peer now has a fault: let it say so.
         tests.env(peers::REQUIRE_PEERS, "1");

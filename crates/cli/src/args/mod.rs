@@ -98,7 +98,7 @@ pub(crate) enum Verb {
     Decrypt(DecryptArgs),
     /// Copy a volume into a new one under a new volume key
     Rekey(Box<RekeyArgs>),
-    /// Give a volume a new volume key, cipher or sector size where it is
+    /// Give a volume a new key or cipher, encrypt or decrypt, where the data are
     Reencrypt(Box<ReencryptArgs>),
     /// Write a range of a volume's plaintext to standard output
     Read(ReadArgs),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{KernelArgs, PbkdfArgs, ProgressArgs, UnlockArgs};
+use super::{KernelArgs, NewVolumeArgs, PbkdfArgs, ProgressArgs, UnlockArgs};
 use crate::size;
 
 /// `reencrypt`
@@ -14,14 +14,41 @@ Examples:
   lucarne reencrypt model.luks
   lucarne reencrypt --key-file key --sector-size 4096 --resilience journal model.luks
   lucarne reencrypt --resume-only model.luks
+  lucarne reencrypt --encrypt --reduce-device-size 32M disk.img
+  lucarne reencrypt --encrypt --header disk.header disk.img
+  lucarne reencrypt --decrypt --header disk.header disk.img
 
-The volume gets a new volume key, and with it what the options ask for, where it is. A run that
-was stopped in any way goes on with --resume-only, here or with cryptsetup, and one of cryptsetup's
-goes on here, as it was begun: the options that say what the volume becomes have no effect then. The passphrase opens it before and after; other keyslots are gone in the end, so where
-there are several, --key-slot names the one that stays (add the others again with luksAddKey).")]
+The volume gets a new volume key, and with it what the options ask for, where it is; what they do
+not ask for stays as it is. A run that was stopped in any way goes on with --resume-only, here or
+with cryptsetup, and one of cryptsetup's goes on here, as it was begun: the options that say what
+the volume becomes have no effect then. The passphrase opens it before and after. Where several
+keyslots are in use, the passphrase of each is asked for, unless --key-slot names the one that
+stays; the others are gone in the end (luksAddKey adds them again).
+
+--encrypt makes a volume of plaintext. The last bytes of DEVICE, as many as
+--reduce-device-size says, must be free (shrink the file system first) and are lost; half of them
+make room for the header. If it is interrupted before DEVICE is a volume, the same command goes on.
+With --header the header goes into a new file, and the data stay where they are.
+
+--decrypt makes plaintext of a volume, and --header names the file that keeps account of it. Where
+it is not there yet, it becomes a copy of DEVICE's header, and the plaintext starts at DEVICE's
+first byte; where it is the volume's header, the data stay where they are. DEVICE keeps its
+length.")]
 pub(crate) struct ReencryptArgs {
-    /// The volume, LUKS2
+    /// The volume, LUKS2, or with --encrypt what becomes one
     pub(crate) device: PathBuf,
+
+    /// Encrypt plaintext
+    #[arg(long, alias = "new", conflicts_with_all = ["decrypt", "keep_key"])]
+    pub(crate) encrypt: bool,
+
+    /// Decrypt the volume
+    #[arg(long, requires = "header", conflicts_with = "keep_key")]
+    pub(crate) decrypt: bool,
+
+    /// With --encrypt: give up so many bytes at the end of the device, at least twice what the header takes
+    #[arg(long, value_name = "SIZE", value_parser = size::bytes, requires = "encrypt", conflicts_with = "header")]
+    pub(crate) reduce_device_size: Option<u64>,
 
     /// Only write the metadata of the re-encryption
     #[arg(long, conflicts_with = "resume_only")]
@@ -35,21 +62,23 @@ pub(crate) struct ReencryptArgs {
     #[arg(long, help_heading = "Volume")]
     pub(crate) keep_key: bool,
 
-    /// The data's new cipher [default: as it is]
-    #[arg(short, long, value_name = "CIPHER", help_heading = "Volume")]
-    pub(crate) cipher: Option<String>,
+    #[command(flatten)]
+    pub(crate) volume: NewVolumeArgs,
 
-    /// The new volume key's length in bits [default: as it is]
-    #[arg(short = 's', long, value_name = "BITS", value_parser = size::key_bits, help_heading = "Volume")]
-    pub(crate) key_size: Option<u32>,
+    /// With --encrypt: take the volume key from this file
+    #[arg(
+        long,
+        alias = "master-key-file",
+        value_name = "FILE",
+        requires = "encrypt",
+        help_heading = "Volume"
+    )]
+    pub(crate) volume_key_file: Option<PathBuf>,
 
-    /// 512, 1024, 2048 or 4096 bytes [default: as it is]
-    #[arg(long, value_name = "BYTES", value_parser = size::sector_size, help_heading = "Volume")]
-    pub(crate) sector_size: Option<u32>,
-
-    /// How the bytes that are being re-encrypted survive a power cut
-    #[arg(long, value_name = "KIND", default_value = "checksum")]
-    pub(crate) resilience: ResilienceKind,
+    /// How the bytes that are being re-encrypted survive a power cut [default: checksum; what moves is
+    /// protected by that]
+    #[arg(long, value_name = "KIND")]
+    pub(crate) resilience: Option<ResilienceKind>,
 
     /// The hash of checksum resilience
     #[arg(long, value_name = "HASH", default_value = "sha256")]
@@ -86,4 +115,10 @@ pub(crate) enum ResilienceKind {
     Journal,
     /// Nothing: after a power cut what was at hand is lost
     None,
+    /// The old bytes stay where they are
+    Datashift,
+    /// As datashift, and checksum for what does not move
+    DatashiftChecksum,
+    /// As datashift, and journal for what does not move
+    DatashiftJournal,
 }

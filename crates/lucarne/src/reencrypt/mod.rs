@@ -6,6 +6,7 @@
 //! | `keys` | both keys, and whether they vouch for the metadata |
 //! | `plan` | where old and new bytes lie, and which segments say so |
 //! | `side` | the data's cipher before, or after |
+//! | `protection` | how a zone's old bytes survive a crash |
 //! | `checksums` | old, new and torn blocks told apart |
 //! | `zone` | the bytes: read, hashed, turned, written |
 //! | `commit` | the header's way, and why a crash leaves nothing untrue |
@@ -17,10 +18,11 @@ mod checksums;
 mod commit;
 pub(crate) mod keys;
 mod plan;
+mod protection;
 pub(crate) mod reading;
 mod run;
 mod side;
 mod zone;
 
-pub use begin::{ReencryptOptions, ReencryptResilience};
+pub use begin::{DecryptedTo, ReencryptOptions, ReencryptResilience};
 pub use run::Reencryption;

@@ -9,12 +9,14 @@ use lucarne_format::luks2::{
 use lucarne_storage::{AlignedBuffer, HeaderLock, Storage};
 
 use super::begin::ReencryptOptions;
+use super::begin::head::clear_displaced;
 use super::checksums::Checksums;
 use super::commit::commit;
 use super::keys::Keys;
 use super::plan::{Plan, Position};
+use super::protection::Protection;
 use super::side::Side;
-use super::zone::{Protection, Turner, Zone};
+use super::zone::{Buffers, Turner, Zone};
 use crate::bulk::pool_of;
 use crate::editor::commit::changed_meanwhile;
 use crate::error::{Busy, IoOp, flushing, measuring, writing};
@@ -24,10 +26,10 @@ use crate::{Control, Error, HeaderRef, Parallelism, read_header};
 
 /// A hot zone unless another length is asked for, as far as the keyslots area allows: long enough that four
 /// flushes cost little, short enough for the memory.
-const ZONE_LEN_BYTES: u64 = 64 << 20;
+pub(super) const ZONE_LEN_BYTES: u64 = 64 << 20;
 
 /// The longest zone, which is in memory: cryptsetup's is as long.
-const ZONE_LEN_MAX: u64 = 1 << 30;
+pub(super) const ZONE_LEN_MAX: u64 = 1 << 30;
 
 /// An unfinished re-encryption, of which nobody else does anything meanwhile.
 ///
@@ -186,8 +188,10 @@ impl<'s> Reencryption<'s> {
     pub(super) fn check(&self) -> Result<(), Error> {
         let zone_len = self.usable_zone_len()?;
         let last_but_one = self.plan.len.saturating_sub(1) / zone_len;
-        let start = last_but_one.saturating_sub(1).saturating_mul(zone_len);
-        let zone = self.plan.next_zone(start, zone_len);
+        let boundary = last_but_one.saturating_sub(1).saturating_mul(zone_len);
+        let zone = self
+            .plan
+            .next_zone(self.plan.boundary_at(boundary), zone_len);
         zone.map_or(Ok(()), |zone| {
             self.header_at(&Position::Hot(zone)).map(drop)
         })
@@ -214,14 +218,15 @@ impl<'s> Reencryption<'s> {
             self.recover(&turner, &zone)?;
         }
         let zone_len = self.usable_zone_len()?;
+        self.clear_displaced()?;
         let mut boundary = match self.position {
             Position::Between(boundary) => boundary,
             Position::Hot(ref zone) => self.plan.after(zone),
         };
         control.add_done_bytes(self.plan.done_len(boundary));
-        let mut next = self.zone_at(boundary, zone_len, Protection::default())?;
+        let mut next = self.zone_at(boundary, zone_len, Buffers::default())?;
         turner.advance(None, next.as_mut())?;
-        let mut spare = Protection::default();
+        let mut spare = Buffers::default();
         while let Some(mut zone) = next {
             if control.is_interrupted() {
                 self.commit_between(boundary)?;
@@ -233,12 +238,13 @@ impl<'s> Reencryption<'s> {
             next = self.zone_at(boundary, zone_len, spare)?;
             match next.as_mut() {
                 Some(next) if zone.overwrites(next) => {
-                    return Err(Error::refused("zones that overwrite the ones behind them"));
+                    turner.advance(Some(&mut zone), None)?;
+                    turner.advance(None, Some(next))?;
                 }
                 next => turner.advance(Some(&mut zone), next)?,
             }
             self.flush_all()?;
-            spare = zone.into_protection();
+            spare = zone.into_buffers();
         }
         self.finish()
     }
@@ -272,33 +278,48 @@ impl<'s> Reencryption<'s> {
         self.detached_data.unwrap_or(self.storage)
     }
 
-    fn checksums(&self) -> Result<Option<Checksums>, Error> {
-        let parameters = self.resilience.checksum();
-        parameters
-            .map(|parameters| Checksums::new(parameters, self.plan.alignment()))
-            .transpose()
+    /// How a zone is protected: with a data shift, that one's own way is for what does not move.
+    fn protection(&self, zone: &Range<u64>) -> Result<Protection, Error> {
+        let is_moved = self.plan.old_at(zone) != self.plan.new_at(zone);
+        let checksums = |parameters| {
+            Checksums::new(parameters, self.plan.alignment()).map(Protection::Checksums)
+        };
+        match &self.resilience {
+            Resilience::None => Ok(Protection::None),
+            Resilience::Checksum(parameters) => checksums(parameters),
+            Resilience::Journal => Ok(Protection::Journal),
+            Resilience::Datashift { .. }
+            | Resilience::DatashiftChecksum { .. }
+            | Resilience::DatashiftJournal { .. }
+                if is_moved =>
+            {
+                Ok(Protection::Shift)
+            }
+            Resilience::DatashiftChecksum { checksum, .. } => checksums(checksum),
+            Resilience::DatashiftJournal { .. } => Ok(Protection::Journal),
+            other => Err(Error::unsupported(format!(
+                "resilience {} of data that stay where they are",
+                other.kind()
+            ))),
+        }
     }
 
-    /// The length of a zone: what was asked for, cut to what the area protects.
+    /// The length of a zone: what was asked for, cut to what the area protects or the data shift allows.
     fn usable_zone_len(&self) -> Result<u64, Error> {
-        let area_len = self.area.end.saturating_sub(self.area.start);
+        self.check_head()?;
         let asked = self.zone_len.unwrap_or(ZONE_LEN_BYTES).min(ZONE_LEN_MAX);
-        let checksums = self.checksums()?;
-        let (limit, unit) = match (&self.resilience, checksums) {
-            (Resilience::Datashift { shift_size }, _) if *shift_size <= ZONE_LEN_MAX => {
-                return Ok(*shift_size);
-            }
-            (Resilience::None, _) => (u64::MAX, self.plan.alignment()),
-            (Resilience::Journal, _) => (area_len, self.plan.alignment()),
-            (Resilience::Checksum(_), Some(checksums)) => {
-                let blocks = area_len / checksums.hash_len() as u64;
-                let block_len = checksums.block_len as u64;
-                (blocks.saturating_mul(block_len), block_len)
-            }
-            (other, _) => {
-                return Err(Error::unsupported(format!("resilience {}", other.kind())));
-            }
-        };
+        let area_len = self.area.end.saturating_sub(self.area.start);
+        // cryptsetup goes on from whole shifts only.
+        if let Some(shift) = self.plan.shift() {
+            return match shift <= ZONE_LEN_MAX {
+                true => Ok(shift),
+                false => Err(Error::unsupported(format!(
+                    "a data shift of {shift} bytes (at most {ZONE_LEN_MAX})"
+                ))),
+            };
+        }
+        let unit = self.plan.alignment();
+        let (limit, unit) = self.protection(&(0..self.plan.len))?.limit(area_len, unit);
         let len = asked.min(limit);
         match len - len % unit {
             0 => Err(Error::refused(format!(
@@ -308,40 +329,56 @@ impl<'s> Reencryption<'s> {
         }
     }
 
-    /// The zone behind `boundary`, with room for what protects it: that of `spare`, if it has enough.
-    fn zone_at(
-        &self,
-        boundary: u64,
-        zone_len: u64,
-        spare: Protection,
-    ) -> Result<Option<Zone>, Error> {
+    /// The head of the data is a zone of its own, whatever length was asked for.
+    fn check_head(&self) -> Result<(), Error> {
+        let Some(len) = self.plan.head_len() else {
+            return Ok(());
+        };
+        let area_len = self.area.end.saturating_sub(self.area.start);
+        let unit = self.plan.alignment();
+        let (limit, _) = self.protection(&(0..len))?.limit(area_len, unit);
+        match len <= limit.min(ZONE_LEN_MAX) {
+            true => Ok(()),
+            false => Err(Error::refused(format!(
+                "a head of {len} bytes, of which the re-encryption's area of {area_len} bytes protects {limit}"
+            ))),
+        }
+    }
+
+    /// The zone behind `boundary`, with room for what must be known of it: that of `spare`, if it has enough.
+    fn zone_at(&self, boundary: u64, zone_len: u64, spare: Buffers) -> Result<Option<Zone>, Error> {
         let Some(range) = self.plan.next_zone(boundary, zone_len) else {
             return Ok(None);
         };
-        let room = |spare: Option<AlignedBuffer>, len: u64| {
-            let len = usize::try_from(len).unwrap_or(usize::MAX);
-            spare
-                .filter(|buffer| buffer.len() >= len)
-                .unwrap_or_else(|| AlignedBuffer::zeroed(len))
-        };
         let len = range.end - range.start;
-        let is_held = self.resilience == Resilience::Journal;
-        let protection = Protection {
-            bytes: is_held.then(|| room(spare.bytes, len)),
-            checksums: self.checksums()?.map(|kind| {
-                let spare = spare.checksums.map(|(_, hashes)| hashes);
-                (kind, room(spare, kind.len_for(len)))
-            }),
+        let (old_at, new_at) = (self.plan.old_at(&range), self.plan.new_at(&range));
+        let protection = self.protection(&range)?;
+        // A zone that comes to lie over itself must be known before it is written.
+        let moves_over_itself = old_at != new_at && old_at.abs_diff(new_at) < len;
+        let is_held = moves_over_itself || matches!(protection, Protection::Journal);
+        let buffers = Buffers {
+            bytes: is_held.then(|| room_of(spare.bytes, len)),
+            checksums: match protection {
+                Protection::Checksums(kind) => {
+                    let spare = spare.checksums.map(|(_, hashes)| hashes);
+                    Some((kind, room_of(spare, kind.len_for(len))))
+                }
+                _ => None,
+            },
         };
-        let at = [self.plan.old_at(&range), self.plan.new_at(&range)];
-        Ok(Some(Zone::new(range, at, protection)))
+        Ok(Some(Zone::new(range, [old_at, new_at], buffers)))
     }
 
     /// Makes what protects a zone durable, and then has the header say that it is hot.
     fn make_hot(&mut self, zone: &Zone, boundary: u64) -> Result<(), Error> {
-        if let Some(protection) = zone.area_bytes() {
+        let protecting = match self.protection(&zone.range)? {
+            Protection::Checksums(_) => zone.checksums(),
+            Protection::Journal => zone.bytes(),
+            Protection::None | Protection::Shift => None,
+        };
+        if let Some(protecting) = protecting {
             self.commit_between(boundary)?;
-            self.write_area(protection)?;
+            self.write_area(protecting)?;
         }
         self.commit_position(Position::Hot(zone.range.clone()))
     }
@@ -350,11 +387,11 @@ impl<'s> Reencryption<'s> {
     fn recover(&mut self, turner: &Turner<'_>, zone: &Range<u64>) -> Result<(), Error> {
         let zone_len = zone.end.saturating_sub(zone.start);
         let area_len = self.area.end.saturating_sub(self.area.start);
-        let checksums = self.checksums()?;
-        let needed = match (&self.resilience, checksums) {
-            (Resilience::Journal, _) => zone_len,
-            (_, Some(kind)) => kind.len_for(zone_len),
-            _ => 0,
+        let protection = self.protection(zone)?;
+        let needed = match &protection {
+            Protection::Journal => zone_len,
+            Protection::Checksums(kind) => kind.len_for(zone_len),
+            Protection::None | Protection::Shift => 0,
         };
         let end = self.plan.new_at(zone).checked_add(zone_len);
         let device_len = self.data().len().map_err(measuring)?;
@@ -365,21 +402,27 @@ impl<'s> Reencryption<'s> {
             )));
         }
         let (old_at, new_at) = (self.plan.old_at(zone), self.plan.new_at(zone));
-        match (&self.resilience, checksums) {
-            (Resilience::Journal, _) => {
+        if matches!(protection, Protection::Shift) && old_at.abs_diff(new_at) < zone_len {
+            return Err(Error::device(format!(
+                "the re-encryption was interrupted in the {zone_len} bytes of plaintext from byte {} on, which go from byte {old_at} to {new_at}: whether old ones were written over is not known",
+                zone.start
+            )));
+        }
+        match protection {
+            Protection::Journal => {
                 turner.redo(self.storage, self.area.start, zone, new_at)?;
             }
-            (Resilience::Datashift { .. }, _) => {
+            Protection::Shift => {
                 turner.redo(self.data(), old_at, zone, new_at)?;
             }
-            (Resilience::Checksum(_), Some(kind)) => {
+            Protection::Checksums(kind) => {
                 turner.redo_by_checksums(kind, self.storage, self.area.start, zone, new_at)?;
             }
-            (other, _) => {
+            Protection::None => {
                 return Err(Error::device(format!(
                     "the re-encryption was interrupted in the {zone_len} bytes of plaintext from byte {} on, which resilience {} does not protect: which of them are old is not known",
                     zone.start,
-                    other.kind()
+                    self.resilience.kind()
                 )));
             }
         }
@@ -431,6 +474,7 @@ impl<'s> Reencryption<'s> {
     /// new and the header still says that they are being re-encrypted without saying which of them, which is where
     /// cryptsetup begins anew and loses them. The last zone counts as hot until then.
     fn finish(mut self) -> Result<(), Error> {
+        self.wipe_left_behind()?;
         let reencryption = self.reencryption()?;
         let journal = reencryption.keyslot_id;
         let metadata = self.selected.header.metadata();
@@ -475,10 +519,34 @@ impl<'s> Reencryption<'s> {
                 area.end.saturating_sub(area.start),
             )?;
         }
-        if let Some(moved) = self.plan.moved_range() {
-            let len = moved.end.saturating_sub(moved.start);
-            fill_with_noise(self.data(), moved.start, len)?;
+        self.flush_all()
+    }
+
+    /// At its start a header may still stand amid the plaintext that it has displaced: a crash came before the noise.
+    fn clear_displaced(&self) -> Result<(), Error> {
+        let Some(left) = self.plan.left_behind() else {
+            return Ok(());
+        };
+        if self.position != self.plan.start() {
+            return Ok(());
         }
+        let data_offset = self.plan.new_at(&(0..0));
+        let end = self.plan.new_at(&(self.plan.len..self.plan.len));
+        let end = end.saturating_add(self.plan.shift().unwrap_or(0));
+        let end = end.min(self.data().len().map_err(measuring)?);
+        let header = &self.selected.header;
+        clear_displaced(self.storage, header, data_offset, left.end..end)
+    }
+
+    /// The copy of a head of plaintext that was out of the way goes before the header says that all is encrypted: a
+    /// crash meanwhile leaves a re-encryption with nothing to do but this.
+    fn wipe_left_behind(&mut self) -> Result<(), Error> {
+        let Some(left) = self.plan.left_behind() else {
+            return Ok(());
+        };
+        self.commit_between(0)?;
+        self.flush_header()?;
+        fill_with_noise(self.data(), left.start, left.end.saturating_sub(left.start))?;
         self.flush_all()
     }
 
@@ -505,4 +573,12 @@ impl<'s> Reencryption<'s> {
         }
         self.flush_header()
     }
+}
+
+/// `spare`, if it is long enough, or else a new buffer of `len` bytes.
+fn room_of(spare: Option<AlignedBuffer>, len: u64) -> AlignedBuffer {
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    spare
+        .filter(|buffer| buffer.len() >= len)
+        .unwrap_or_else(|| AlignedBuffer::zeroed(len))
 }

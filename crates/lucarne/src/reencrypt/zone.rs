@@ -31,12 +31,12 @@ pub(super) struct Zone {
     old_at: u64,
     /// Where its new bytes belong.
     new_at: u64,
-    protection: Protection,
+    buffers: Buffers,
 }
 
-/// What is known of a zone before its first byte is overwritten; it goes to the re-encryption's area.
+/// What must be known of a zone before its first byte is overwritten.
 #[derive(Default)]
-pub(super) struct Protection {
+pub(super) struct Buffers {
     /// All of its old bytes. Where they are not kept, each piece is read once more when it is turned: from the page
     /// cache, mostly, so that long zones take no memory.
     pub(super) bytes: Option<AlignedBuffer>,
@@ -44,7 +44,7 @@ pub(super) struct Protection {
     pub(super) checksums: Option<(Checksums, AlignedBuffer)>,
 }
 
-impl Protection {
+impl Buffers {
     fn is_some(&self) -> bool {
         self.bytes.is_some() || self.checksums.is_some()
     }
@@ -66,17 +66,13 @@ enum Task<'z> {
 }
 
 impl Zone {
-    /// `protection` has room for the zone.
-    pub(super) fn new(
-        range: Range<u64>,
-        [old_at, new_at]: [u64; 2],
-        protection: Protection,
-    ) -> Self {
+    /// `buffers` have room for the zone.
+    pub(super) fn new(range: Range<u64>, [old_at, new_at]: [u64; 2], buffers: Buffers) -> Self {
         Self {
             range,
             old_at,
             new_at,
-            protection,
+            buffers,
         }
     }
 
@@ -90,32 +86,31 @@ impl Zone {
             && other.old_at < self.new_at.saturating_add(self.len())
     }
 
-    /// The hashes, or else the bytes, of this zone.
-    pub(super) fn area_bytes(&self) -> Option<&[u8]> {
-        let len = len_of(&self.range);
-        match &self.protection {
-            Protection {
-                checksums: Some((kind, checksums)),
-                ..
-            } => checksums.get(..usize::try_from(kind.len_for(len as u64)).ok()?),
-            Protection { bytes, .. } => bytes.as_ref()?.get(..len),
-        }
+    /// The hashes of its old bytes, if they are wanted.
+    pub(super) fn checksums(&self) -> Option<&[u8]> {
+        let (kind, checksums) = self.buffers.checksums.as_ref()?;
+        checksums.get(..usize::try_from(kind.len_for(self.len())).ok()?)
+    }
+
+    /// Its old bytes, if they are kept.
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
+        self.buffers.bytes.as_ref()?.get(..len_of(&self.range))
     }
 
     /// Its buffers, for another zone.
-    pub(super) fn into_protection(self) -> Protection {
-        self.protection
+    pub(super) fn into_buffers(self) -> Buffers {
+        self.buffers
     }
 
     fn pieces(&mut self) -> impl Iterator<Item = Piece<'_>> + Send {
         let (old_at, new_at) = (self.old_at, self.new_at);
         let len = len_of(&self.range);
         let mut bytes = self
-            .protection
+            .buffers
             .bytes
             .as_deref_mut()
             .map(|bytes| bytes[..len].chunks_mut(PIECE_LEN_BYTES));
-        let mut checksums = self.protection.checksums.as_mut().map(|(kind, hashes)| {
+        let mut checksums = self.buffers.checksums.as_mut().map(|(kind, hashes)| {
             let hashes_len = PIECE_LEN_BYTES / kind.block_len * kind.hash_len();
             (*kind, hashes.chunks_mut(hashes_len))
         });
@@ -143,7 +138,7 @@ impl Turner<'_> {
         hot: Option<&mut Zone>,
         next: Option<&mut Zone>,
     ) -> Result<(), Error> {
-        let next = next.filter(|next| next.protection.is_some());
+        let next = next.filter(|next| next.buffers.is_some());
         let turns = hot.into_iter().flat_map(Zone::pieces).map(Task::Turn);
         let protections = next.into_iter().flat_map(Zone::pieces).map(Task::Protect);
         self.for_each(

@@ -38,7 +38,15 @@ pub(crate) fn states(recorder: &RecordingStorage) -> Box<dyn Iterator<Item = Vec
     }
 }
 
+/// All bytes of a storage.
+pub(crate) fn bytes(storage: &dyn Storage) -> Vec<u8> {
+    let mut bytes = vec![0; storage.len().expect("a length") as usize];
+    storage.read_at(&mut bytes, 0).expect("it is read");
+    bytes
+}
+
 /// A volume that is going to be re-encrypted: its header with 768 KiB of keyslots, then what [`Payload`] says.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Payload {
     pub(crate) len: usize,
 }

@@ -108,7 +108,7 @@ struct Lucarne(PathBuf);
 
 impl Lucarne {
     fn build() -> Result<Self> {
-        build_executable("lucarne-cli", "lucarne").map(Self)
+        build_executable("lucarne-cli", "lucarne", "suite").map(Self)
     }
 
     /// Runs it; words that are paths come last.

@@ -1,17 +1,31 @@
 //! What a re-encryption's metadata say before the first byte is touched.
+//!
+//! | file | what |
+//! |---|---|
+//! | here | another key, cipher or sector size |
+//! | `encrypt` | plaintext before |
+//! | `decrypt` | plaintext after |
+//! | `head` | the plaintext that a header displaces |
+//! | `outline` | keyslot, segments, requirement and digest |
 
 use std::time::Duration;
 
 use lucarne_cipher::{CipherSpec, DataUnit};
 use lucarne_format::luks2::{
-    Area, ChecksumResilience, CryptSegment, Digest, Draft, Header, Luks2Keyslot, Priority,
-    ReencryptDirection, ReencryptKeyslot, ReencryptMode, Requirement, Resilience, Segment,
+    Area, CryptSegment, Draft, Header, Luks2Keyslot, ReencryptDirection, ReencryptMode, Segment,
     Selected,
 };
 use lucarne_keyslot::{CostLimits, Hash, KdfRequest, SealRequest};
 use lucarne_secret::{SecretBytes, with_clean_stack};
 use lucarne_storage::Storage;
 
+mod decrypt;
+mod encrypt;
+pub(super) mod head;
+mod outline;
+
+pub use self::decrypt::DecryptedTo;
+use self::outline::Outline;
 use super::commit::commit;
 use super::keys::Keys;
 use super::run::{Reencryption, check_header, lock};
@@ -36,8 +50,9 @@ pub struct ReencryptOptions {
     pub sector_size: Option<DataUnit>,
     /// The volume key stays, and only cipher or sector size change. All keyslots stay then.
     pub keep_key: bool,
-    /// Only this keyslot is tried with the passphrases, whatever its priority.
-    pub keyslot: Option<u32>,
+    /// Which keyslots the passphrases belong to: the first is tried on the first of them only, whatever its priority, and
+    /// so on. One that there is none for is tried on all.
+    pub keyslots: Vec<u32>,
     /// The key derivation of the new keyslots.
     pub kdf: KdfRequest,
     /// The cipher of the new keyslots' areas and the length of its key in bytes; `None`: the data's.
@@ -75,7 +90,7 @@ impl Default for ReencryptOptions {
             key_len: None,
             sector_size: None,
             keep_key: false,
-            keyslot: None,
+            keyslots: Vec::new(),
             hot_zone: None,
             area_cipher: None,
             kdf: KdfRequest::default(),
@@ -89,12 +104,6 @@ impl Default for ReencryptOptions {
 
 /// What belongs into the keyslots area, and at which offsets.
 type Material = Vec<(u64, Vec<u8>)>;
-
-/// As many digests as cryptsetup knows.
-const DIGESTS: u32 = 8;
-
-/// The least block that a disk writes whole, where the data lie on such blocks.
-const DISK_BLOCK_LEN_BYTES: u64 = 4096;
 
 impl<'s> Reencryption<'s> {
     /// Writes the metadata of a new re-encryption into the header; the data are still as they were. For each of
@@ -165,20 +174,17 @@ fn unlock_all(
     passphrases: &[&[u8]],
     options: &ReencryptOptions,
 ) -> Result<Vec<Unlocked>, Error> {
-    let unlock_options = UnlockOptions {
-        keyslot: options.keyslot,
-        limits: options.limits.clone(),
-        ..UnlockOptions::default()
-    };
+    let keyslots = options.keyslots.iter().map(|&id| Some(id));
     let unlocked: Vec<Unlocked> = passphrases
         .iter()
-        .map(|passphrase| {
-            unlock(
-                header,
-                storage,
-                Secret::Passphrase(passphrase),
-                &unlock_options,
-            )
+        .zip(keyslots.chain(std::iter::repeat(None)))
+        .map(|(passphrase, keyslot)| {
+            let options = UnlockOptions {
+                keyslot,
+                limits: options.limits.clone(),
+                ..UnlockOptions::default()
+            };
+            unlock(header, storage, Secret::Passphrase(passphrase), &options)
         })
         .collect::<Result<_, Error>>()?;
     match unlocked.first() {
@@ -196,6 +202,7 @@ struct Target {
     key_len: usize,
     sector_size: DataUnit,
     block_len: u64,
+    device_len: u64,
 }
 
 impl Target {
@@ -232,15 +239,15 @@ impl Target {
                 "the {len} bytes of data are not whole sectors of {sector_len} bytes"
             )));
         }
-        let on_blocks = [len, old.offset]
-            .iter()
-            .all(|value| value.is_multiple_of(DISK_BLOCK_LEN_BYTES));
-        let least = if on_blocks { DISK_BLOCK_LEN_BYTES } else { 512 };
         Ok(Self {
             cipher,
             key_len,
             sector_size,
-            block_len: least.max(sector_len).max(u64::from(old.sector_size)),
+            block_len: outline::block_len(
+                &[len, old.offset],
+                &[sector_size.bytes(), old.sector_size],
+            ),
+            device_len,
         })
     }
 
@@ -255,16 +262,6 @@ impl Target {
         options: &ReencryptOptions,
     ) -> Result<(Header, Material, Keys), Error> {
         let old_digest = unlocked[0].digest;
-        let iterations = options.kdf.digest_iterations(options.hash);
-        let new_digest = match new_key {
-            Some(key) => Some((
-                free_digest(header, &[])?,
-                lucarne_keyslot::create_digest(key, options.hash, iterations)?,
-            )),
-            None => None,
-        };
-        let new_digest_id = new_digest.as_ref().map_or(old_digest, |(id, _)| *id);
-        let verification_id = free_digest(header, &[new_digest_id])?;
         let previous = Segment::Crypt(CryptSegment {
             flags: vec!["backup-previous".to_owned()],
             ..old.clone()
@@ -276,72 +273,47 @@ impl Target {
             flags: vec!["backup-final".to_owned()],
             ..old.clone()
         });
-        let regular = Segment::Crypt(CryptSegment {
-            iv_tweak: 0,
-            flags: Vec::new(),
-            ..old.clone()
-        });
-        let mut sealed: Option<Vec<(u32, Luks2Keyslot)>> = None;
         let mut material = Vec::new();
-        let mut fill = |draft: &mut Draft, verification: Option<&Digest>| {
-            if sealed.is_none() {
-                sealed = Some(match new_key {
-                    Some(key) => {
-                        let mut scratch = draft.clone();
-                        let mut keyslots = Vec::new();
-                        for passphrase in passphrases {
-                            let (id, keyslot, bytes) = self
-                                .seal(&mut scratch, key, passphrase, options)
-                                .map_err(Failure::Ours)?;
-                            material.push((keyslot.area.offset, bytes));
-                            keyslots.push((id, keyslot));
-                        }
-                        keyslots
-                    }
-                    None => Vec::new(),
+        let mut begun_keys = None;
+        let begun = edit(header, |draft| {
+            let mut new = None;
+            if let Some(key) = new_key {
+                let id = outline::free_digest(draft)?;
+                let iterations = options.kdf.digest_iterations(options.hash);
+                let digest = lucarne_keyslot::create_digest(key, options.hash, iterations)
+                    .map_err(Error::from)?;
+                draft.insert_digest(id, &digest)?;
+                for passphrase in passphrases {
+                    let (keyslot_id, keyslot, bytes) =
+                        self.seal(draft, key, passphrase, options)?;
+                    material.push((keyslot.area.offset, bytes));
+                    draft.assign_keyslot(id, keyslot_id)?;
+                }
+                new = Some(Unlocked {
+                    volume_key: SecretBytes::from_slice(key),
+                    keyslot: None,
+                    digest: id,
                 });
             }
-            if let Some((id, digest)) = &new_digest {
-                draft.insert_digest(*id, digest)?;
-            }
-            for (id, keyslot) in sealed.iter().flatten() {
-                draft.insert_keyslot(*id, keyslot)?;
-                draft.assign_keyslot(new_digest_id, *id)?;
-            }
-            let Some(journal) = draft.free_keyslot_id() else {
-                return Err(Failure::Ours(Error::refused("all 32 keyslots are in use")));
+            let new_digest = new.as_ref().map_or(old_digest, |new| new.digest);
+            let keys = Keys::of(Some(copy(&unlocked[0])), new);
+            let outline = Outline {
+                mode: ReencryptMode::Reencrypt,
+                direction: ReencryptDirection::Forward,
+                resilience: outline::in_place(options.resilience, self.block_len)?,
+                version: 2,
+                previous,
+                last,
+                moved: None,
+                old_digest: Some(old_digest),
+                new_digest: Some(new_digest),
+                device_len: self.device_len,
             };
-            let keyslot = self.journal(draft, options).map_err(Failure::Ours)?;
-            draft.insert_reencrypt_keyslot(journal, &keyslot)?;
-            draft.replace_segments([
-                (&regular, vec![old_digest]),
-                (&previous, vec![old_digest]),
-                (&last, vec![new_digest_id]),
-            ])?;
-            draft.set_requirements(&[Requirement::OnlineReencrypt { version: 2 }]);
-            if let Some(digest) = verification {
-                draft.insert_digest(verification_id, digest)?;
-                draft.assign_keyslot(verification_id, journal)?;
-            }
+            outline.write(draft, &keys, options)?;
+            begun_keys = Some(keys);
             Ok(())
-        };
-        let unverified = edit(header, |draft| fill(draft, None))?;
-        let keys = Keys::of(
-            Some(copy(&unlocked[0])),
-            new_key.map(|key| Unlocked {
-                volume_key: SecretBytes::from_slice(key),
-                keyslot: None,
-                digest: new_digest_id,
-            }),
-        );
-        let Some(reencryption) = unverified.metadata().reencryption() else {
-            return Err(Error::refused(
-                "the header does not say what was put into it",
-            ));
-        };
-        let message = keys.message(&reencryption)?;
-        let verification = lucarne_keyslot::create_digest(&message, options.hash, iterations)?;
-        let begun = edit(header, |draft| fill(draft, Some(&verification)))?;
+        })?;
+        let keys = begun_keys.ok_or_else(|| Error::refused("the header was not changed"))?;
         Ok((begun, material, keys))
     }
 
@@ -375,46 +347,18 @@ impl Target {
         draft.insert_keyslot(id, &keyslot)?;
         Ok((id, keyslot, material))
     }
-
-    fn journal(
-        &self,
-        draft: &Draft,
-        options: &ReencryptOptions,
-    ) -> Result<ReencryptKeyslot, Error> {
-        let area = draft.longest_free_area();
-        let area_len = area.end.saturating_sub(area.start);
-        let (resilience, needed) = match options.resilience {
-            ReencryptResilience::None => (Resilience::None, 1),
-            ReencryptResilience::Journal => (Resilience::Journal, self.block_len),
-            ReencryptResilience::Checksum(hash) => {
-                let checksum = ChecksumResilience {
-                    hash: hash.to_string(),
-                    sector_size: u32::try_from(self.block_len).unwrap_or(u32::MAX),
-                };
-                (Resilience::Checksum(checksum), hash.output_len() as u64)
-            }
-        };
-        if area_len < needed {
-            return Err(Error::refused(format!(
-                "the keyslots area has {area_len} bytes in one piece left, and resilience {} needs {needed}",
-                resilience.kind()
-            )));
-        }
-        Ok(ReencryptKeyslot {
-            key_size: 1,
-            priority: Priority::Ignore,
-            mode: ReencryptMode::Reencrypt,
-            direction: ReencryptDirection::Forward,
-            resilience,
-            area,
-        })
-    }
 }
 
 /// What may go wrong while a header is being changed.
 enum Failure {
     Format(lucarne_format::Error),
     Ours(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Ours(error)
+    }
 }
 
 impl From<lucarne_format::Error> for Failure {
@@ -448,17 +392,4 @@ fn copy(unlocked: &Unlocked) -> Unlocked {
         volume_key: SecretBytes::from_slice(&unlocked.volume_key),
         ..*unlocked
     }
-}
-
-fn free_digest(header: &Header, taken: &[u32]) -> Result<u32, Error> {
-    let is_free = |id: &u32| {
-        !taken.contains(id)
-            && header
-                .metadata()
-                .digest_links()
-                .all(|digest| digest.id != *id)
-    };
-    (0..DIGESTS)
-        .find(is_free)
-        .ok_or_else(|| Error::refused("all 8 digests are in use"))
 }
