@@ -19,7 +19,7 @@ use super::plan::{Plan, Position};
 use super::protection::Protection;
 use super::reading::unlock_what_is_left;
 use super::side::Side;
-use super::zone::Turner;
+use super::zone::{Buffers, Turner, Zone};
 use crate::bulk::pool_of;
 use crate::editor::commit::changed_meanwhile;
 use crate::error::{Busy, IoOp, flushing, measuring, writing};
@@ -221,7 +221,7 @@ impl<'s> Reencryption<'s> {
             return self.finish();
         }
         let mut own_pool = None;
-        let turner = self.turner(pool_of(parallelism, &mut own_pool)?)?;
+        let turner = self.turner(pool_of(parallelism, &mut own_pool)?, control)?;
         control.set_total_bytes(self.plan.len);
         if let Position::Hot(zone) = self.position.clone() {
             self.recover_zone(&turner, &zone)?;
@@ -233,26 +233,36 @@ impl<'s> Reencryption<'s> {
             Position::Hot(ref zone) => self.plan.after(zone),
         };
         control.add_done_bytes(self.plan.done_len(boundary));
-        let mut buffer = AlignedBuffer::zeroed(0);
-        while let Some(zone) = self.plan.next_zone(boundary, zone_len) {
+        let mut next = self.zone_at(boundary, zone_len, Buffers::default())?;
+        turner.advance(None, next.as_mut())?;
+        let mut spare = Buffers::default();
+        while let Some(mut zone) = next {
             if control.is_interrupted() {
                 self.commit_between(boundary)?;
                 self.flush_header()?;
                 return Err(Error::Interrupted);
             }
-            let len = usize::try_from(zone.end - zone.start).unwrap_or(usize::MAX);
-            if buffer.len() < len {
-                buffer = AlignedBuffer::zeroed(len);
+            self.make_hot(&zone, boundary)?;
+            boundary = self.plan.after(&zone.range);
+            next = self.zone_at(boundary, zone_len, spare)?;
+            match next.as_mut() {
+                Some(next) if zone.overwrites(next) => {
+                    turner.advance(Some(&mut zone), None)?;
+                    turner.advance(None, Some(next))?;
+                }
+                next => turner.advance(Some(&mut zone), next)?,
             }
-            self.step(&turner, &zone, boundary, &mut buffer[..len])?;
-            let before = self.plan.done_len(boundary);
-            boundary = self.plan.after(&zone);
-            control.add_done_bytes(self.plan.done_len(boundary).saturating_sub(before));
+            self.flush_all()?;
+            spare = zone.into_buffers();
         }
         self.finish()
     }
 
-    fn turner<'p>(&self, pool: &'p rayon::ThreadPool) -> Result<Turner<'p>, Error>
+    fn turner<'p>(
+        &self,
+        pool: &'p rayon::ThreadPool,
+        control: &'p Control,
+    ) -> Result<Turner<'p>, Error>
     where
         's: 'p,
     {
@@ -262,6 +272,7 @@ impl<'s> Reencryption<'s> {
             old: Side::new(reencryption.previous, self.keys.old_key())?,
             new: Side::new(reencryption.last, self.keys.new_key(&reencryption))?,
             pool,
+            control,
         })
     }
 
@@ -343,32 +354,42 @@ impl<'s> Reencryption<'s> {
         }
     }
 
-    fn step(
-        &mut self,
-        turner: &Turner<'_>,
-        zone: &Range<u64>,
-        boundary: u64,
-        buffer: &mut [u8],
-    ) -> Result<(), Error> {
-        let (old_at, new_at) = (self.plan.old_at(zone), self.plan.new_at(zone));
-        match self.protection(zone)? {
-            Protection::Checksums(kind) => {
-                let len = kind.len_for(buffer.len() as u64);
-                let mut checksums = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-                turner.read_old(buffer, old_at, Some((kind, &mut checksums)))?;
-                self.commit_between(boundary)?;
-                self.write_area(&checksums)?;
-            }
-            Protection::Journal => {
-                turner.read_old(buffer, old_at, None)?;
-                self.commit_between(boundary)?;
-                self.write_area(buffer)?;
-            }
-            Protection::None | Protection::Shift => turner.read_old(buffer, old_at, None)?,
+    /// The zone behind `boundary`, with room for what must be known of it: that of `spare`, if it has enough.
+    fn zone_at(&self, boundary: u64, zone_len: u64, spare: Buffers) -> Result<Option<Zone>, Error> {
+        let Some(range) = self.plan.next_zone(boundary, zone_len) else {
+            return Ok(None);
+        };
+        let len = range.end - range.start;
+        let (old_at, new_at) = (self.plan.old_at(&range), self.plan.new_at(&range));
+        let protection = self.protection(&range)?;
+        // A zone that comes to lie over itself must be known before it is written.
+        let moves_over_itself = old_at != new_at && old_at.abs_diff(new_at) < len;
+        let is_held = moves_over_itself || matches!(protection, Protection::Journal);
+        let buffers = Buffers {
+            bytes: is_held.then(|| room_of(spare.bytes, len)),
+            checksums: match protection {
+                Protection::Checksums(kind) => {
+                    let spare = spare.checksums.map(|(_, hashes)| hashes);
+                    Some((kind, room_of(spare, kind.len_for(len))))
+                }
+                _ => None,
+            },
+        };
+        Ok(Some(Zone::new(range, [old_at, new_at], buffers)))
+    }
+
+    /// Makes what protects a zone durable, and then has the header say that it is hot.
+    fn make_hot(&mut self, zone: &Zone, boundary: u64) -> Result<(), Error> {
+        let protecting = match self.protection(&zone.range)? {
+            Protection::Checksums(_) => zone.checksums(),
+            Protection::Journal => zone.bytes(),
+            Protection::None | Protection::Shift => None,
+        };
+        if let Some(protecting) = protecting {
+            self.commit_between(boundary)?;
+            self.write_area(protecting)?;
         }
-        self.commit_position(Position::Hot(zone.clone()))?;
-        turner.write_new(buffer, zone.start, new_at)?;
-        self.flush_all()
+        self.commit_position(Position::Hot(zone.range.clone()))
     }
 
     /// Finishes the zone that was interrupted, as it would have been.
@@ -556,4 +577,12 @@ impl<'s> Reencryption<'s> {
         }
         self.flush_header()
     }
+}
+
+/// `spare`, if it is long enough, or else a new buffer of `len` bytes.
+fn room_of(spare: Option<AlignedBuffer>, len: u64) -> AlignedBuffer {
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    spare
+        .filter(|buffer| buffer.len() >= len)
+        .unwrap_or_else(|| AlignedBuffer::zeroed(len))
 }
