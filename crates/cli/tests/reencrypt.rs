@@ -275,13 +275,19 @@ fn a_second_process_is_kept_out() {
 fn an_interrupted_run_says_how_it_goes_on() {
     let scratch = Scratch::new();
     let image = volume(&scratch, &[]);
-    let child = command()
+    let mut child = command()
         .args(line(&scratch, &image, &["--hotzone-size", "64K"]))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_millis(80));
+    // Once it has begun it listens to signals.
+    for _ in 0..500 {
+        if is_unfinished(&image) || child.try_wait().unwrap().is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();

@@ -52,6 +52,7 @@ mod length_token;
 mod reencrypt;
 mod rekey;
 mod sector_map;
+mod steady;
 mod token;
 mod unlock;
 mod volume;
@@ -74,8 +75,11 @@ pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
 pub use header_io::{read_any_header, read_any_header_within, read_header, read_header_within};
 pub use length_token::LengthToken;
 pub use reencrypt::reading::{unlock_vouched, vouch};
-pub use reencrypt::{DecryptedTo, ReencryptOptions, ReencryptResilience, Reencryption};
+pub use reencrypt::{
+    DecryptedTo, ReencryptOptions, ReencryptResilience, Reencryption, UnprotectedZone,
+};
 pub use rekey::{Rekey, RekeyOptions, RekeyRun, Rekeyed, UnfinishedRekey, unfinished_rekey};
+pub use steady::SteadyHeader;
 pub use token::{
     CommandUnlocker, KernelKeyring, KeyringToken, TokenChoice, TokenFault, Unlocker,
     unlock_by_token,

@@ -7,10 +7,11 @@ mod common;
 
 use common::{FIRST, Payload, SECOND, cheap, states};
 use lucarne::{
-    Control, Error, MemoryStorage, Parallelism, ReencryptOptions, ReencryptResilience,
-    Reencryption, SectorSize, Storage, read_header,
+    Control, Error, MemoryStorage, OpenOptions, Parallelism, ReencryptOptions, ReencryptResilience,
+    Reencryption, Secret, SectorSize, Storage, read_header,
 };
 use lucarne_storage::fault::RecordingStorage;
+use lucarne_testkit::half_reencrypted;
 
 /// Three zones.
 const PAYLOAD: Payload = Payload { len: 48 << 10 };
@@ -89,6 +90,49 @@ fn every_state_is_finished() {
             assert!(count > 100);
         }
     }
+}
+
+/// Plaintext becomes a volume where it lies, moved out of the header's way: cryptsetup began it.
+#[test]
+fn every_state_of_an_encryption_with_data_shift_is_finished() {
+    let begun = half_reencrypted::state("encrypt-shift/initialised");
+    let passphrase = half_reencrypted::PASSPHRASE;
+    let finish = |image: &dyn Storage| {
+        Reencryption::resume(image, None, &[passphrase], &ReencryptOptions::default())?
+            .run(Parallelism::default(), &Control::default())
+    };
+    let is_in = |image: &dyn Storage| {
+        let volume = OpenOptions::default()
+            .open(image, Secret::Passphrase(passphrase))
+            .unwrap();
+        let mut bytes = vec![0; begun.payload.len()];
+        volume.read_at(&mut bytes, 0).unwrap();
+        bytes == begun.payload
+    };
+    let recording = RecordingStorage::new(begun.image.clone());
+    finish(&recording).unwrap();
+    assert!(is_in(&recording));
+    let mut count = 0;
+    for state in states(&recording) {
+        count += 1;
+        let image = MemoryStorage::from(state);
+        let header = read_header(&image).unwrap().header;
+        if !header.metadata().requirements().is_empty() {
+            assert!(is_in(&image), "state {count}, unfinished");
+            finish(&image).unwrap_or_else(|error| panic!("state {count}: {error}"));
+        }
+        assert!(is_in(&image), "state {count}");
+        assert!(
+            read_header(&image)
+                .unwrap()
+                .header
+                .metadata()
+                .requirements()
+                .is_empty()
+        );
+    }
+    println!("data shift: {count} states");
+    assert!(count > 100, "{count}");
 }
 
 #[test]

@@ -1,11 +1,16 @@
-//! Power cuts at every write, all of them: what the ordinary tests do with a sample.
+//! Power cuts at every write, all of them, and kills: what the ordinary tests do with a sample.
 
 use anyhow::Result;
 
 use crate::command::{cargo, run};
 
-/// The tests that look at LUCARNE_TEST_CRASH.
-const TESTS: [&str; 7] = [
+/// The tests that look at one of these.
+const ALL: [(&str, &str); 3] = [
+    ("LUCARNE_TEST_CRASH", "all"),
+    ("LUCARNE_TEST_FORGED", "all"),
+    ("LUCARNE_TEST_CASES", "500"),
+];
+const TESTS: [&str; 9] = [
     "editor_crash",
     "luks1_editor_crash",
     "restore_crash",
@@ -13,7 +18,12 @@ const TESTS: [&str; 7] = [
     "luks1_restore_crash",
     "rekey",
     "reencrypt_crash",
+    "reencrypt_forged",
+    "reencrypt_model",
 ];
+
+/// Kills, and not power cuts.
+const ROUNDS: &str = "200";
 
 pub(crate) fn run_all() -> Result<()> {
     for test in TESTS {
@@ -28,7 +38,17 @@ pub(crate) fn run_all() -> Result<()> {
             "--",
             "--nocapture",
         ];
-        run(cargo(words).env("LUCARNE_TEST_CRASH", "all"))?;
+        run(cargo(words).envs(ALL))?;
     }
-    Ok(())
+    let words = [
+        "test",
+        "--release",
+        "-p",
+        "lucarne-cli",
+        "--test",
+        "reencrypt_kills",
+        "--",
+        "--nocapture",
+    ];
+    run(cargo(words).env("LUCARNE_TEST_KILLS", ROUNDS))
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::UnlockArgs;
 use super::verb::RestArgs;
 use crate::size;
 
@@ -15,14 +16,16 @@ Example:
 
 A header has two copies. The one that is damaged, or older, is written anew from the other; key
 material and data are not touched. Every verb that changes the header does the same; those that
-only read never do.")]
+only read never do.
+
+Of a re-encryption that was interrupted, the bytes that were at hand are finished too, with a
+passphrase that opens both keys; reencrypt --resume-only does that and goes on.")]
 pub(crate) struct RepairArgs {
     /// The volume
     pub(crate) device: PathBuf,
 
-    /// The header lies in this file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) header: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
 
     #[command(flatten)]
     pub(crate) rest: RestArgs,

@@ -31,7 +31,7 @@ pub(crate) use keys::{
     LuksRemoveKeyArgs,
 };
 pub(crate) use pbkdf::PbkdfArgs;
-pub(crate) use reencrypt::{ReencryptArgs, ResilienceKind};
+pub(crate) use reencrypt::{ReencryptArgs, ResilienceKind, UnprotectedSide};
 pub(crate) use rekey::RekeyArgs;
 pub(crate) use serve::{NbdAddress, ServeArgs};
 pub(crate) use token::{TokenAction, TokenArgs, TokenUnlockArgs};

@@ -58,6 +58,11 @@ pub(crate) struct ReencryptArgs {
     #[arg(long)]
     pub(crate) resume_only: bool,
 
+    /// What the bytes count as in which one with --resilience none was interrupted: those that are not
+    /// will be lost
+    #[arg(long, value_name = "SIDE", requires = "resume_only")]
+    pub(crate) unprotected_zone: Option<UnprotectedSide>,
+
     /// Keep the volume key, and change the cipher or the sector size alone
     #[arg(long, help_heading = "Volume")]
     pub(crate) keep_key: bool,
@@ -121,4 +126,13 @@ pub(crate) enum ResilienceKind {
     DatashiftChecksum,
     /// As datashift, and journal for what does not move
     DatashiftJournal,
+}
+
+/// `--unprotected-zone`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UnprotectedSide {
+    /// All of them are re-encrypted
+    Old,
+    /// They stay as they are
+    New,
 }

@@ -3,7 +3,13 @@
 use std::path::Path;
 
 use anyhow::Context;
-use lucarne::{Access, Error, HeaderEditor, Luks1Repair, LuksVersion, Storage};
+use lucarne::{
+    Access, Error, FileStorage, HeaderEditor, HeaderRef, Luks1Repair, LuksVersion, Parallelism,
+    ReencryptOptions, Reencryption, Secret, Storage,
+    luks2::{Header, Repair, Segment},
+};
+
+use super::editing;
 
 use crate::{
     args::{CommonArgs, RepairArgs},
@@ -19,7 +25,7 @@ const NOTHING_TO_DO: &str = "No known problems detected for LUKS header.";
 
 pub(crate) fn run(args: &RepairArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
     args.rest.complain();
-    let path = args.header.as_deref().unwrap_or(&args.device);
+    let path = args.unlock.header.as_deref().unwrap_or(&args.device);
     let storage = device::open(path, Access::ReadWrite)?;
     let mut editor = match HeaderEditor::open_for_repair(&storage) {
         Err(Error::Luks1) => {
@@ -31,6 +37,10 @@ pub(crate) fn run(args: &RepairArgs, common: &CommonArgs, report: &Report) -> an
     };
     expect_version(path, LuksVersion::Luks2, common.volume_type)?;
     let defects = editor.defects().clone();
+    if editor.header().metadata().reencryption().is_some() {
+        let header = editor.header().clone();
+        return repair_reencryption(args, common, report, &storage, &header, &defects);
+    }
     if !defects.is_needed() {
         report.say(NOTHING_TO_DO);
         return Ok(());
@@ -48,6 +58,11 @@ pub(crate) fn run(args: &RepairArgs, common: &CommonArgs, report: &Report) -> an
     }
     let _graceful = Graceful::begin()?;
     editor.repair().with_context(|| shown(path))?;
+    say_repaired(&defects, report);
+    Ok(())
+}
+
+fn say_repaired(defects: &Repair, report: &Report) {
     for (copy, defect) in [
         ("primary", &defects.primary),
         ("secondary", &defects.secondary),
@@ -56,6 +71,52 @@ pub(crate) fn run(args: &RepairArgs, common: &CommonArgs, report: &Report) -> an
             report.say(&format!("The {copy} header copy was repaired ({defect})."));
         }
     }
+}
+
+/// Nothing is written, not even a copy of the header, before both keys vouch for it.
+fn repair_reencryption(
+    args: &RepairArgs,
+    common: &CommonArgs,
+    report: &Report,
+    header_storage: &FileStorage,
+    header: &Header,
+    defects: &Repair,
+) -> anyhow::Result<()> {
+    let device = shown(&args.device);
+    let mut segments = header.metadata().segments().values();
+    if !defects.is_needed() && !segments.any(Segment::is_in_reencryption) {
+        report.say(NOTHING_TO_DO);
+        report.say("A re-encryption is unfinished: reencrypt --resume-only goes on with it.");
+        return Ok(());
+    }
+    let data = match &args.unlock.header {
+        Some(_) => Some(device::open(&args.device, Access::ReadWrite)?),
+        None => None,
+    };
+    let options = ReencryptOptions {
+        limits: args.unlock.limits.to_limits(),
+        patience: header::patience(common),
+        ..ReencryptOptions::default()
+    };
+    let _graceful = Graceful::begin()?;
+    let unlocking = editing::unlocking(&args.device, &args.unlock, "Enter passphrase: ");
+    let reencryption = unlocking.with_secret(HeaderRef::Luks2(header), |secret| {
+        let (Secret::Passphrase(passphrase) | Secret::VolumeKey(passphrase)) = secret;
+        let data = data.as_ref().map(|data| data as &dyn Storage);
+        Reencryption::resume(header_storage, data, &[passphrase], &options)
+    })?;
+    let zone = reencryption.hot_zone();
+    reencryption
+        .recover(Parallelism::default())
+        .with_context(|| device)?;
+    say_repaired(defects, report);
+    if let Some(zone) = zone {
+        report.say(&format!(
+            "Bytes {}..{} of the plaintext, in which a re-encryption was interrupted, are re-encrypted.",
+            zone.start, zone.end
+        ));
+    }
+    report.say("reencrypt --resume-only goes on with what is left, if anything is.");
     Ok(())
 }
 

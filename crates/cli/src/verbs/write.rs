@@ -3,12 +3,13 @@
 use std::io::{ErrorKind, Read};
 
 use anyhow::Context;
-use lucarne::Access;
+use lucarne::{Access, SteadyHeader};
 
 use crate::{
     args::{CommonArgs, WriteArgs},
     device::Opened,
     exit::{Failure, shown},
+    header,
     passphrase::StdinRole,
     report::Report,
     signals::Graceful,
@@ -25,6 +26,10 @@ pub(crate) fn run(args: &WriteArgs, common: &CommonArgs, report: &Report) -> any
         Access::ReadWrite,
     )?;
     let unlocking = Unlocking::new(&args.image, &args.opening, StdinRole::Data, common);
+    let limits = args.opening.unlock.limits.to_limits();
+    let patience = header::patience(common);
+    let mut header = SteadyHeader::watch(opened.header(), &limits, patience)
+        .with_context(|| shown(&args.image))?;
     let volume = unlocking.volume(&opened, report)?;
     let too_long = |end: u64| {
         Failure::Parameters(format!(
@@ -55,8 +60,8 @@ pub(crate) fn run(args: &WriteArgs, common: &CommonArgs, report: &Report) -> any
         }
         let room = usize::try_from(volume.len() - offset).unwrap_or(usize::MAX);
         let fitting = &piece[..len.min(room)];
-        volume
-            .write_at(fitting, offset)
+        header
+            .during(|| volume.write_at(fitting, offset))
             .with_context(|| shown(&args.image))?;
         offset += fitting.len() as u64;
         if fitting.len() < len {

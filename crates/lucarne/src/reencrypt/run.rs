@@ -1,5 +1,7 @@
 //! From the first zone, or the one that was interrupted, to the last.
 
+mod recovery;
+
 use std::ops::Range;
 use std::time::Duration;
 
@@ -8,15 +10,16 @@ use lucarne_format::luks2::{
 };
 use lucarne_storage::{AlignedBuffer, HeaderLock, Storage};
 
-use super::begin::ReencryptOptions;
 use super::begin::head::clear_displaced;
+use super::begin::{ReencryptOptions, UnprotectedZone};
 use super::checksums::Checksums;
 use super::commit::commit;
 use super::keys::Keys;
 use super::plan::{Plan, Position};
 use super::protection::Protection;
+use super::reading::unlock_what_is_left;
 use super::side::Side;
-use super::zone::Turner;
+use super::zone::{Buffers, Turner, Zone};
 use crate::bulk::pool_of;
 use crate::editor::commit::changed_meanwhile;
 use crate::error::{Busy, IoOp, flushing, measuring, writing};
@@ -65,6 +68,7 @@ pub struct Reencryption<'s> {
     resilience: Resilience,
     area: Range<u64>,
     zone_len: Option<u64>,
+    unprotected_zone: Option<UnprotectedZone>,
     patience: Option<Duration>,
     _lock: HeaderLock<'s>,
 }
@@ -137,7 +141,7 @@ impl<'s> Reencryption<'s> {
             return Err(Error::refused("there is no unfinished re-encryption"));
         }
         check_header(&selected.header, detached_data.is_some())?;
-        let keys = Keys::unlock(&selected.header, storage, passphrases, &options.limits)?;
+        let keys = unlock_what_is_left(&selected.header, storage, passphrases, &options.limits)?;
         Self::of_parts(storage, detached_data, selected, keys, options, lock)
     }
 
@@ -178,6 +182,7 @@ impl<'s> Reencryption<'s> {
             area,
             selected,
             zone_len: options.hot_zone,
+            unprotected_zone: options.unprotected_zone,
             patience: options.patience,
             _lock: lock,
         })
@@ -208,14 +213,18 @@ impl<'s> Reencryption<'s> {
     /// # Errors
     /// [`Error::Interrupted`] when `control` was asked to stop: the zone at hand is finished first;
     /// [`Error::Device`] when the bytes of an interrupted zone are neither the old nor the new ones, or it was
-    /// not protected (resilience `none`): nothing is written then; [`Error::Busy`] when somebody else changed
-    /// the header; [`Error::OutOfMemory`], [`Error::Io`]. After any of them it can be resumed.
+    /// not protected (resilience `none`; see [`ReencryptOptions::unprotected_zone`]): nothing is written then;
+    /// [`Error::Busy`] when somebody else changed the header; [`Error::OutOfMemory`], [`Error::Io`]. After any of them
+    /// it can be resumed.
     pub fn run(mut self, parallelism: Parallelism<'_>, control: &Control) -> Result<(), Error> {
+        if self.is_all_new() {
+            return self.finish();
+        }
         let mut own_pool = None;
-        let turner = self.turner(pool_of(parallelism, &mut own_pool)?)?;
+        let turner = self.turner(pool_of(parallelism, &mut own_pool)?, control)?;
         control.set_total_bytes(self.plan.len);
         if let Position::Hot(zone) = self.position.clone() {
-            self.recover(&turner, &zone)?;
+            self.recover_zone(&turner, &zone)?;
         }
         let zone_len = self.usable_zone_len()?;
         self.clear_displaced()?;
@@ -224,26 +233,36 @@ impl<'s> Reencryption<'s> {
             Position::Hot(ref zone) => self.plan.after(zone),
         };
         control.add_done_bytes(self.plan.done_len(boundary));
-        let mut buffer = AlignedBuffer::zeroed(0);
-        while let Some(zone) = self.plan.next_zone(boundary, zone_len) {
+        let mut next = self.zone_at(boundary, zone_len, Buffers::default())?;
+        turner.advance(None, next.as_mut())?;
+        let mut spare = Buffers::default();
+        while let Some(mut zone) = next {
             if control.is_interrupted() {
                 self.commit_between(boundary)?;
                 self.flush_header()?;
                 return Err(Error::Interrupted);
             }
-            let len = usize::try_from(zone.end - zone.start).unwrap_or(usize::MAX);
-            if buffer.len() < len {
-                buffer = AlignedBuffer::zeroed(len);
+            self.make_hot(&zone, boundary)?;
+            boundary = self.plan.after(&zone.range);
+            next = self.zone_at(boundary, zone_len, spare)?;
+            match next.as_mut() {
+                Some(next) if zone.overwrites(next) => {
+                    turner.advance(Some(&mut zone), None)?;
+                    turner.advance(None, Some(next))?;
+                }
+                next => turner.advance(Some(&mut zone), next)?,
             }
-            self.step(&turner, &zone, boundary, &mut buffer[..len])?;
-            let before = self.plan.done_len(boundary);
-            boundary = self.plan.after(&zone);
-            control.add_done_bytes(self.plan.done_len(boundary).saturating_sub(before));
+            self.flush_all()?;
+            spare = zone.into_buffers();
         }
         self.finish()
     }
 
-    fn turner<'p>(&self, pool: &'p rayon::ThreadPool) -> Result<Turner<'p>, Error>
+    fn turner<'p>(
+        &self,
+        pool: &'p rayon::ThreadPool,
+        control: &'p Control,
+    ) -> Result<Turner<'p>, Error>
     where
         's: 'p,
     {
@@ -253,6 +272,7 @@ impl<'s> Reencryption<'s> {
             old: Side::new(reencryption.previous, self.keys.old_key())?,
             new: Side::new(reencryption.last, self.keys.new_key(&reencryption))?,
             pool,
+            control,
         })
     }
 
@@ -334,36 +354,46 @@ impl<'s> Reencryption<'s> {
         }
     }
 
-    fn step(
-        &mut self,
-        turner: &Turner<'_>,
-        zone: &Range<u64>,
-        boundary: u64,
-        buffer: &mut [u8],
-    ) -> Result<(), Error> {
-        let (old_at, new_at) = (self.plan.old_at(zone), self.plan.new_at(zone));
-        match self.protection(zone)? {
-            Protection::Checksums(kind) => {
-                let len = kind.len_for(buffer.len() as u64);
-                let mut checksums = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-                turner.read_old(buffer, old_at, Some((kind, &mut checksums)))?;
-                self.commit_between(boundary)?;
-                self.write_area(&checksums)?;
-            }
-            Protection::Journal => {
-                turner.read_old(buffer, old_at, None)?;
-                self.commit_between(boundary)?;
-                self.write_area(buffer)?;
-            }
-            Protection::None | Protection::Shift => turner.read_old(buffer, old_at, None)?,
+    /// The zone behind `boundary`, with room for what must be known of it: that of `spare`, if it has enough.
+    fn zone_at(&self, boundary: u64, zone_len: u64, spare: Buffers) -> Result<Option<Zone>, Error> {
+        let Some(range) = self.plan.next_zone(boundary, zone_len) else {
+            return Ok(None);
+        };
+        let len = range.end - range.start;
+        let (old_at, new_at) = (self.plan.old_at(&range), self.plan.new_at(&range));
+        let protection = self.protection(&range)?;
+        // A zone that comes to lie over itself must be known before it is written.
+        let moves_over_itself = old_at != new_at && old_at.abs_diff(new_at) < len;
+        let is_held = moves_over_itself || matches!(protection, Protection::Journal);
+        let buffers = Buffers {
+            bytes: is_held.then(|| room_of(spare.bytes, len)),
+            checksums: match protection {
+                Protection::Checksums(kind) => {
+                    let spare = spare.checksums.map(|(_, hashes)| hashes);
+                    Some((kind, room_of(spare, kind.len_for(len))))
+                }
+                _ => None,
+            },
+        };
+        Ok(Some(Zone::new(range, [old_at, new_at], buffers)))
+    }
+
+    /// Makes what protects a zone durable, and then has the header say that it is hot.
+    fn make_hot(&mut self, zone: &Zone, boundary: u64) -> Result<(), Error> {
+        let protecting = match self.protection(&zone.range)? {
+            Protection::Checksums(_) => zone.checksums(),
+            Protection::Journal => zone.bytes(),
+            Protection::None | Protection::Shift => None,
+        };
+        if let Some(protecting) = protecting {
+            self.commit_between(boundary)?;
+            self.write_area(protecting)?;
         }
-        self.commit_position(Position::Hot(zone.clone()))?;
-        turner.write_new(buffer, zone.start, new_at)?;
-        self.flush_all()
+        self.commit_position(Position::Hot(zone.range.clone()))
     }
 
     /// Finishes the zone that was interrupted, as it would have been.
-    fn recover(&mut self, turner: &Turner<'_>, zone: &Range<u64>) -> Result<(), Error> {
+    fn recover_zone(&mut self, turner: &Turner<'_>, zone: &Range<u64>) -> Result<(), Error> {
         let zone_len = zone.end.saturating_sub(zone.start);
         let area_len = self.area.end.saturating_sub(self.area.start);
         let protection = self.protection(zone)?;
@@ -397,13 +427,11 @@ impl<'s> Reencryption<'s> {
             Protection::Checksums(kind) => {
                 turner.redo_by_checksums(kind, self.storage, self.area.start, zone, new_at)?;
             }
-            Protection::None => {
-                return Err(Error::device(format!(
-                    "the re-encryption was interrupted in the {zone_len} bytes of plaintext from byte {} on, which resilience {} does not protect: which of them are old is not known",
-                    zone.start,
-                    self.resilience.kind()
-                )));
-            }
+            Protection::None => match self.unprotected_zone {
+                Some(UnprotectedZone::Old) => turner.redo(self.data(), old_at, zone, new_at)?,
+                Some(UnprotectedZone::New) => {}
+                None => return Err(recovery::unprotected(zone)),
+            },
         }
         self.flush_all()
     }
@@ -458,12 +486,9 @@ impl<'s> Reencryption<'s> {
         let journal = reencryption.keyslot_id;
         let metadata = self.selected.header.metadata();
         let mut gone: Vec<u32> = vec![journal];
-        if reencryption.old_digest != reencryption.new_digest
-            && let Some(digest) = reencryption
-                .old_digest
-                .and_then(|id| metadata.digests().get(&id))
-        {
-            gone.extend(digest.keyslots.iter().copied());
+        let is_vouched_for = self.unopened_keyslots().is_empty();
+        if is_vouched_for {
+            gone.extend(self.old_keyslots());
         }
         let areas: Vec<Range<u64>> = gone
             .iter()
@@ -552,4 +577,12 @@ impl<'s> Reencryption<'s> {
         }
         self.flush_header()
     }
+}
+
+/// `spare`, if it is long enough, or else a new buffer of `len` bytes.
+fn room_of(spare: Option<AlignedBuffer>, len: u64) -> AlignedBuffer {
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    spare
+        .filter(|buffer| buffer.len() >= len)
+        .unwrap_or_else(|| AlignedBuffer::zeroed(len))
 }

@@ -3,62 +3,185 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use lucarne_storage::Storage;
+use lucarne_storage::{AlignedBuffer, Storage};
 
 use super::checksums::Checksums;
 use super::side::Side;
-use crate::Error;
 use crate::bulk::worker_count;
 use crate::error::{reading, writing};
+use crate::{Control, Error};
 
 /// Read, turned and written at once. A multiple of every sector and every block of checksums.
 pub(super) const PIECE_LEN_BYTES: usize = 1 << 20;
+
 /// The data of a re-encryption: where they are, and what turns them.
 pub(super) struct Turner<'s> {
     pub(super) data: &'s dyn Storage,
     pub(super) old: Side,
     pub(super) new: Side,
     pub(super) pool: &'s rayon::ThreadPool,
+    pub(super) control: &'s Control,
+}
+
+/// A zone that is hot, or will be next.
+pub(super) struct Zone {
+    /// Of the plaintext.
+    pub(super) range: Range<u64>,
+    /// Where its old bytes lie on the data device.
+    old_at: u64,
+    /// Where its new bytes belong.
+    new_at: u64,
+    buffers: Buffers,
+}
+
+/// What must be known of a zone before its first byte is overwritten.
+#[derive(Default)]
+pub(super) struct Buffers {
+    /// All of its old bytes. Where they are not kept, each piece is read once more when it is turned: from the page
+    /// cache, mostly, so that long zones take no memory.
+    pub(super) bytes: Option<AlignedBuffer>,
+    /// The hashes of its old bytes.
+    pub(super) checksums: Option<(Checksums, AlignedBuffer)>,
+}
+
+impl Buffers {
+    fn is_some(&self) -> bool {
+        self.bytes.is_some() || self.checksums.is_some()
+    }
+}
+
+/// A part of a zone, which is worked on at once.
+struct Piece<'z> {
+    /// Of the plaintext.
+    range: Range<u64>,
+    old_at: u64,
+    new_at: u64,
+    bytes: Option<&'z mut [u8]>,
+    checksums: Option<(Checksums, &'z mut [u8])>,
+}
+
+enum Task<'z> {
+    Protect(Piece<'z>),
+    Turn(Piece<'z>),
+}
+
+impl Zone {
+    /// `buffers` have room for the zone.
+    pub(super) fn new(range: Range<u64>, [old_at, new_at]: [u64; 2], buffers: Buffers) -> Self {
+        Self {
+            range,
+            old_at,
+            new_at,
+            buffers,
+        }
+    }
+
+    fn len(&self) -> u64 {
+        self.range.end.saturating_sub(self.range.start)
+    }
+
+    /// Whether this zone's new bytes come to lie over old bytes of `other`.
+    pub(super) fn overwrites(&self, other: &Self) -> bool {
+        self.new_at < other.old_at.saturating_add(other.len())
+            && other.old_at < self.new_at.saturating_add(self.len())
+    }
+
+    /// The hashes of its old bytes, if they are wanted.
+    pub(super) fn checksums(&self) -> Option<&[u8]> {
+        let (kind, checksums) = self.buffers.checksums.as_ref()?;
+        checksums.get(..usize::try_from(kind.len_for(self.len())).ok()?)
+    }
+
+    /// Its old bytes, if they are kept.
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
+        self.buffers.bytes.as_ref()?.get(..len_of(&self.range))
+    }
+
+    /// Its buffers, for another zone.
+    pub(super) fn into_buffers(self) -> Buffers {
+        self.buffers
+    }
+
+    fn pieces(&mut self) -> impl Iterator<Item = Piece<'_>> + Send {
+        let (old_at, new_at) = (self.old_at, self.new_at);
+        let len = len_of(&self.range);
+        let mut bytes = self
+            .buffers
+            .bytes
+            .as_deref_mut()
+            .map(|bytes| bytes[..len].chunks_mut(PIECE_LEN_BYTES));
+        let mut checksums = self.buffers.checksums.as_mut().map(|(kind, hashes)| {
+            let hashes_len = PIECE_LEN_BYTES / kind.block_len * kind.hash_len();
+            (*kind, hashes.chunks_mut(hashes_len))
+        });
+        let zone_start = self.range.start;
+        pieces_of(&self.range).map(move |range| {
+            let start = range.start - zone_start;
+            Piece {
+                old_at: old_at + start,
+                new_at: new_at + start,
+                bytes: bytes.as_mut().and_then(Iterator::next),
+                checksums: checksums
+                    .as_mut()
+                    .and_then(|(kind, chunks)| Some((*kind, chunks.next()?))),
+                range,
+            }
+        })
+    }
 }
 
 impl Turner<'_> {
-    /// Fills `buffer` with the old bytes of a zone from `at` on, and `checksums` with their hashes.
-    pub(super) fn read_old(
+    /// Turns the hot zone, whose protection is durable, and protects the next one meanwhile: reading and hashing cost
+    /// no time while the disk writes.
+    pub(super) fn advance(
         &self,
-        buffer: &mut [u8],
-        at: u64,
-        checksums: Option<(Checksums, &mut [u8])>,
+        hot: Option<&mut Zone>,
+        next: Option<&mut Zone>,
     ) -> Result<(), Error> {
-        let offsets = (0_u64..).step_by(PIECE_LEN_BYTES);
-        let pieces = buffer.chunks_mut(PIECE_LEN_BYTES).zip(offsets);
-        let Some((kind, checksums)) = checksums else {
-            return self.for_each(pieces, |(piece, offset)| {
-                let at = at + offset;
-                self.data.read_at(piece, at).map_err(reading(at))
-            });
-        };
-        let hashes_len = PIECE_LEN_BYTES / kind.block_len * kind.hash_len();
-        let pieces = pieces.zip(checksums.chunks_mut(hashes_len));
-        self.for_each(pieces, |((piece, offset), checksums)| {
-            let at = at + offset;
-            self.data.read_at(piece, at).map_err(reading(at))?;
-            self.pool.install(|| kind.of(piece, checksums));
-            Ok(())
-        })
-    }
-
-    /// Turns the old bytes in `buffer`, plaintext from byte `offset` on, into new ones, and writes them from
-    /// `at` on.
-    pub(super) fn write_new(&self, buffer: &mut [u8], offset: u64, at: u64) -> Result<(), Error> {
-        let starts = (0_u64..).step_by(PIECE_LEN_BYTES);
+        let next = next.filter(|next| next.buffers.is_some());
+        let turns = hot.into_iter().flat_map(Zone::pieces).map(Task::Turn);
+        let protections = next.into_iter().flat_map(Zone::pieces).map(Task::Protect);
         self.for_each(
-            buffer.chunks_mut(PIECE_LEN_BYTES).zip(starts),
-            |(piece, start)| {
-                self.pool.install(|| self.turn(piece, offset + start))?;
-                let at = at + start;
-                self.data.write_at(piece, at).map_err(writing(at))
+            interleaved(turns, protections),
+            |task, scratch| match task {
+                Task::Protect(piece) => self.protect(piece, scratch),
+                Task::Turn(piece) => self.turn_piece(piece, scratch),
             },
         )
+    }
+
+    fn protect(&self, piece: Piece<'_>, scratch: &mut [u8]) -> Result<(), Error> {
+        let bytes = match piece.bytes {
+            Some(bytes) => bytes,
+            None => &mut scratch[..len_of(&piece.range)],
+        };
+        self.data
+            .read_at(bytes, piece.old_at)
+            .map_err(reading(piece.old_at))?;
+        if let Some((kind, checksums)) = piece.checksums {
+            self.pool.install(|| kind.of(bytes, checksums));
+        }
+        Ok(())
+    }
+
+    fn turn_piece(&self, piece: Piece<'_>, scratch: &mut [u8]) -> Result<(), Error> {
+        let len = len_of(&piece.range);
+        let bytes = match piece.bytes {
+            Some(bytes) => bytes,
+            None => {
+                let bytes = &mut scratch[..len];
+                self.data
+                    .read_at(bytes, piece.old_at)
+                    .map_err(reading(piece.old_at))?;
+                bytes
+            }
+        };
+        self.pool.install(|| self.turn(bytes, piece.range.start))?;
+        self.data
+            .write_at(bytes, piece.new_at)
+            .map_err(writing(piece.new_at))?;
+        self.control.add_done_bytes(len as u64);
+        Ok(())
     }
 
     fn turn(&self, bytes: &mut [u8], offset: u64) -> Result<(), Error> {
@@ -74,15 +197,15 @@ impl Turner<'_> {
         zone: &Range<u64>,
         at: u64,
     ) -> Result<(), Error> {
-        self.for_each(pieces_of(zone), |piece| {
-            let mut bytes = vec![0; len_of(&piece)];
+        self.for_each(pieces_of(zone), |piece, scratch| {
+            let bytes = &mut scratch[..len_of(&piece)];
             let start = piece.start - zone.start;
             source
-                .read_at(&mut bytes, from + start)
+                .read_at(bytes, from + start)
                 .map_err(reading(from + start))?;
-            self.turn(&mut bytes, piece.start)?;
+            self.turn(bytes, piece.start)?;
             self.data
-                .write_at(&bytes, at + start)
+                .write_at(bytes, at + start)
                 .map_err(writing(at + start))
         })
     }
@@ -98,11 +221,11 @@ impl Turner<'_> {
         zone: &Range<u64>,
         at: u64,
     ) -> Result<(), Error> {
-        self.for_each(pieces_of(zone), |piece| {
+        self.for_each(pieces_of(zone), |piece, scratch| {
             let start = piece.start - zone.start;
-            let mut bytes = vec![0; len_of(&piece)];
+            let bytes = &mut scratch[..len_of(&piece)];
             self.data
-                .read_at(&mut bytes, at + start)
+                .read_at(bytes, at + start)
                 .map_err(reading(at + start))?;
             let mut checksums =
                 vec![0; usize::try_from(kind.len_for(bytes.len() as u64)).unwrap_or(0)];
@@ -110,19 +233,20 @@ impl Turner<'_> {
             area_storage
                 .read_at(&mut checksums, checksums_at)
                 .map_err(reading(checksums_at))?;
-            kind.restore(&mut bytes, &checksums, piece.start, [&self.old, &self.new])?;
-            self.turn(&mut bytes, piece.start)?;
+            kind.restore(bytes, &checksums, piece.start, [&self.old, &self.new])?;
+            self.turn(bytes, piece.start)?;
             self.data
-                .write_at(&bytes, at + start)
+                .write_at(bytes, at + start)
                 .map_err(writing(at + start))
         })
     }
 
-    /// Has each item worked on by one of several threads; the first failure stops all and is returned.
+    /// Has each item worked on by one of several threads, each with room for a piece; the first failure stops all
+    /// and is returned.
     fn for_each<T: Send>(
         &self,
         items: impl Iterator<Item = T> + Send,
-        work: impl Fn(T) -> Result<(), Error> + Sync,
+        work: impl Fn(T, &mut [u8]) -> Result<(), Error> + Sync,
     ) -> Result<(), Error> {
         let items = Mutex::new(items.fuse());
         let failure = Mutex::new(None);
@@ -133,6 +257,7 @@ impl Turner<'_> {
         std::thread::scope(|scope| {
             for _ in 0..worker_count(self.pool) {
                 scope.spawn(|| {
+                    let mut scratch = AlignedBuffer::zeroed(PIECE_LEN_BYTES);
                     loop {
                         if failure
                             .lock()
@@ -142,7 +267,7 @@ impl Turner<'_> {
                             return;
                         }
                         let item = items.lock().unwrap_or_else(PoisonError::into_inner).next();
-                        match item.map(&work) {
+                        match item.map(|item| work(item, &mut scratch)) {
                             Some(Ok(())) => {}
                             Some(Err(error)) => return lock(&failure, error),
                             None => return,
@@ -156,6 +281,23 @@ impl Turner<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// One of each in turn, as long as there are both.
+fn interleaved<T>(
+    first: impl Iterator<Item = T>,
+    second: impl Iterator<Item = T>,
+) -> impl Iterator<Item = T> {
+    let (mut first, mut second) = (first.fuse(), second.fuse());
+    let mut is_first = false;
+    std::iter::from_fn(move || {
+        is_first = !is_first;
+        if is_first {
+            first.next().or_else(|| second.next())
+        } else {
+            second.next().or_else(|| first.next())
+        }
+    })
 }
 
 fn pieces_of(zone: &Range<u64>) -> impl Iterator<Item = Range<u64>> + Send {

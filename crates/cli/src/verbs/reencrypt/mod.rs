@@ -28,7 +28,7 @@ use crate::{
     exit::{Failure, shown},
     passphrase::{Source, StdinRole},
     progress::{Lines, Watcher},
-    report::Report,
+    report::{Report, complain},
     signals::Graceful,
     unlock::Unlocking,
 };
@@ -129,6 +129,10 @@ fn go_on(
         report.say("Re-encryption begun; --resume-only goes on with it.");
         return Ok(());
     }
+    let left: Vec<String> = (begun.unopened_keyslots().iter())
+        .map(u32::to_string)
+        .collect();
+    let zone = begun.hot_zone().filter(|_| args.unprotected_zone.is_some());
     let control = Control::default();
     let watcher = Watcher::new(
         &args.progress,
@@ -155,7 +159,20 @@ fn go_on(
                 "{device}: {} bytes are done, --resume-only goes on",
                 control.done_bytes()
             )),
-        })
+        })?;
+    if let Some(zone) = zone {
+        complain(&format!(
+            "{device}: bytes {}..{} of the plaintext were not protected: part of them may be lost",
+            zone.start, zone.end
+        ));
+    }
+    if !left.is_empty() {
+        complain(&format!(
+            "{device}: the data were under the new key already; keyslot {} of the old one does not open with this passphrase and stays unbound: luksKillSlot removes it",
+            left.join(", ")
+        ));
+    }
+    Ok(())
 }
 
 /// Both for writing, the data past the page cache.

@@ -1,9 +1,11 @@
 //! From the command line to the library's options.
 
-use lucarne::{HeaderRef, ReencryptOptions, ReencryptResilience, SectorSize, luks2::Header};
+use lucarne::{
+    HeaderRef, ReencryptOptions, ReencryptResilience, SectorSize, UnprotectedZone, luks2::Header,
+};
 
 use crate::{
-    args::{CommonArgs, ReencryptArgs, ResilienceKind},
+    args::{CommonArgs, ReencryptArgs, ResilienceKind, UnprotectedSide},
     exit::Failure,
     header,
     verbs::format_options,
@@ -85,6 +87,10 @@ pub(super) fn translate(
 pub(super) fn of_new(args: &ReencryptArgs, common: &CommonArgs) -> ReencryptOptions {
     ReencryptOptions {
         hot_zone: args.hotzone_size.filter(|&len| len != 0),
+        unprotected_zone: args.unprotected_zone.map(|side| match side {
+            UnprotectedSide::Old => UnprotectedZone::Old,
+            UnprotectedSide::New => UnprotectedZone::New,
+        }),
         limits: args.unlock.limits.to_limits(),
         patience: header::patience(common),
         ..ReencryptOptions::default()

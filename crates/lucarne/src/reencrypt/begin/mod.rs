@@ -64,6 +64,8 @@ pub struct ReencryptOptions {
     pub hot_zone: Option<u64>,
     /// How a hot zone survives a crash.
     pub resilience: ReencryptResilience,
+    /// What the bytes count as in which one without resilience was interrupted; `None`: it does not go on then.
+    pub unprotected_zone: Option<UnprotectedZone>,
     /// What the header's keyslots may cost.
     pub limits: CostLimits,
     /// How long another process that changes the header is waited for; 30 seconds by default. `None`: no lock is
@@ -83,6 +85,22 @@ pub enum ReencryptResilience {
     Journal,
 }
 
+/// What the bytes count as in which a re-encryption without resilience was interrupted. Those of them that are not are
+/// lost; nothing tells which they are.
+///
+/// ```
+/// use lucarne::{ReencryptOptions, UnprotectedZone};
+/// let options = ReencryptOptions { unprotected_zone: Some(UnprotectedZone::New), ..Default::default() };
+/// assert_eq!(options.unprotected_zone, Some(UnprotectedZone::New));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnprotectedZone {
+    /// They are all re-encrypted; what was new already is lost.
+    Old,
+    /// They stay as they are; what was old still is lost.
+    New,
+}
+
 impl Default for ReencryptOptions {
     fn default() -> Self {
         Self {
@@ -96,6 +114,7 @@ impl Default for ReencryptOptions {
             kdf: KdfRequest::default(),
             hash: Hash::Sha256,
             resilience: ReencryptResilience::Checksum(Hash::Sha256),
+            unprotected_zone: None,
             limits: CostLimits::default(),
             patience: Some(HeaderEditor::PATIENCE),
         }
@@ -283,11 +302,16 @@ impl Target {
                 let digest = lucarne_keyslot::create_digest(key, options.hash, iterations)
                     .map_err(Error::from)?;
                 draft.insert_digest(id, &digest)?;
-                for passphrase in passphrases {
+                for (passphrase, old) in passphrases.iter().zip(unlocked) {
                     let (keyslot_id, keyslot, bytes) =
                         self.seal(draft, key, passphrase, options)?;
                     material.push((keyslot.area.offset, bytes));
                     draft.assign_keyslot(id, keyslot_id)?;
+                    // A token that serves a keyslot serves the one that takes its place, as in cryptsetup.
+                    let tokens = old.keyslot.map(|old| tokens_of(header, old));
+                    for token in tokens.into_iter().flatten() {
+                        draft.assign_token(token, keyslot_id)?;
+                    }
                 }
                 new = Some(Unlocked {
                     volume_key: SecretBytes::from_slice(key),
@@ -392,4 +416,11 @@ fn copy(unlocked: &Unlocked) -> Unlocked {
         volume_key: SecretBytes::from_slice(&unlocked.volume_key),
         ..*unlocked
     }
+}
+
+fn tokens_of(header: &Header, keyslot: u32) -> impl Iterator<Item = u32> {
+    let tokens = header.metadata().tokens().iter();
+    tokens
+        .filter(move |(_, token)| token.keyslots.contains(&keyslot))
+        .map(|(&id, _)| id)
 }

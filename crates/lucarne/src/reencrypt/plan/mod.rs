@@ -8,6 +8,7 @@ use lucarne_format::luks2::{
     Header, ReencryptDirection, ReencryptMode, Reencryption, Segment, SegmentSize,
 };
 
+use super::expected::difference;
 use crate::Error;
 
 /// How far a re-encryption is. Offsets are those of the plaintext.
@@ -173,8 +174,8 @@ impl Plan {
         }
     }
 
-    /// How far the header says that it is. Its segments are not covered by any digest: they must be those that
-    /// this position has.
+    /// How far the header says that it is. Its segments are not covered by any digest: they, and the digests that name
+    /// them, must be those that this position has.
     pub(super) fn position(&self, header: &Header) -> Result<Position, Error> {
         let regular: Vec<(u32, &Segment)> = header
             .metadata()
@@ -184,23 +185,16 @@ impl Plan {
             .map(|(&id, segment)| (id, segment))
             .collect();
         let position = self.claimed_position(header, &regular);
-        let expected = position.as_ref().map(|position| {
-            let segments = self.segments(position).into_iter();
-            segments
-                .map(|(segment, _)| segment)
-                .filter(|segment| !segment.is_backup())
-                .collect::<Vec<_>>()
-        });
-        let is_expected = expected.as_ref().is_some_and(|expected| {
-            expected
-                .iter()
-                .eq(regular.iter().map(|(_, segment)| *segment))
-        });
-        match position {
-            Some(position) if is_expected && self.has(&position) => Ok(position),
-            _ => Err(Error::refused(
+        let Some(position) = position.filter(|position| self.has(position)) else {
+            return Err(Error::refused(
                 "the segments are not those of a re-encryption that was interrupted, or it was one of a part of the device (--device-size)",
-            )),
+            ));
+        };
+        match difference(header, &self.segments(&position)) {
+            None => Ok(position),
+            Some(difference) => Err(Error::refused(format!(
+                "the segments are not those of a re-encryption that was interrupted: {difference}"
+            ))),
         }
     }
 

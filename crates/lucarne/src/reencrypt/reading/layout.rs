@@ -191,12 +191,21 @@ impl Layout<'_> {
             ReencryptDirection::Forward => (New, Old),
             ReencryptDirection::Backward => (Old, New),
         };
+        // Two of a kind are one, unless a flag was taken from the one, or nothing changes at all.
+        let reencryption = self.reencryption;
+        let nothing_changes = reencryption.old_digest == reencryption.new_digest
+            && is_like(reencryption.previous, reencryption.last);
         let in_turn = match self.before {
             None => true,
+            _ if nothing_changes => true,
             Some(Hot) => progress == second,
-            Some(before) => progress == before || before == first,
+            Some(before) => progress != before && before == first,
         };
-        let after_head = matches!((self.head, progress), (None | Some(Old), _) | (_, New));
+        let after_head = match self.head {
+            None | Some(Old) => true,
+            Some(Hot) => progress == New,
+            Some(New) => false,
+        };
         self.before = Some(progress);
         if in_turn && after_head {
             return Ok(());

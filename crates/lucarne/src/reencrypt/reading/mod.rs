@@ -25,6 +25,7 @@ use std::ops::Range;
 use lucarne_storage::Storage;
 
 pub(crate) use layout::check_supported;
+pub(super) use unlocking::unlock_what_is_left;
 pub(crate) use unlocking::{is_unfinished, keys_of_one, unlock_both};
 pub use unlocking::{unlock_vouched, vouch};
 

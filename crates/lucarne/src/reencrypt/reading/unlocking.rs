@@ -1,7 +1,7 @@
 //! The keys of an unfinished re-encryption, from what the caller has.
 
 use lucarne_format::luks2::{Header, Reencryption, Requirement};
-use lucarne_keyslot::CostMeter;
+use lucarne_keyslot::{CostLimits, CostMeter};
 use lucarne_storage::Storage;
 
 use super::layout::is_of_digest;
@@ -38,18 +38,34 @@ pub(crate) fn unlock_both(
             return keys_of_one(header, reencryption, unlocked, options);
         }
     };
-    match Keys::unlock(header, storage, &[passphrase], &options.limits) {
+    unlock_what_is_left(header, storage, &[passphrase], &options.limits)
+}
+
+/// Both keys, which vouch for the re-encryption; or the new one alone, where nothing is under the old one any more
+/// and none of the passphrases opens a keyslot of it.
+///
+/// cryptsetup destroys the old keyslots before it drops the metadata. What is there then is an ordinary volume under
+/// the new key: nothing of the re-encryption, for which nobody vouches, is acted on.
+///
+/// # Errors
+/// As [`Keys::unlock`].
+pub(in crate::reencrypt) fn unlock_what_is_left(
+    header: &Header,
+    storage: &dyn Storage,
+    passphrases: &[&[u8]],
+    limits: &CostLimits,
+) -> Result<Keys, Error> {
+    match Keys::unlock(header, storage, passphrases, limits) {
         Err(error @ (Error::WrongKey | Error::NoUsableKeyslot)) => {
-            if !is_all_new(header, reencryption) {
-                return Err(error);
-            }
-            // cryptsetup destroys the old keyslots before it drops the metadata. What is left to read is an
-            // ordinary volume under the new key; nothing of the re-encryption is acted on.
-            let Some(digest) = reencryption.new_digest else {
+            let reencryption = header.metadata().reencryption();
+            let new = reencryption
+                .filter(|reencryption| is_all_new(header, reencryption))
+                .and_then(|reencryption| reencryption.new_digest);
+            let Some(digest) = new else {
                 return Err(error);
             };
-            let mut meter = CostMeter::new(&options.limits);
-            let new = unlock_digest(header, storage, digest, &[passphrase], &mut meter)?;
+            let mut meter = CostMeter::new(limits);
+            let new = unlock_digest(header, storage, digest, passphrases, &mut meter)?;
             Ok(Keys::of(None, Some(new)))
         }
         result => result,
