@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Position, Reencryption};
 use crate::bulk::pool_of;
-use crate::{Error, Parallelism};
+use crate::{Control, Error, Parallelism};
 
 impl Reencryption<'_> {
     /// Finishes the zone that was interrupted, if there is one, and brings both copies of the header into order; the
@@ -17,7 +17,8 @@ impl Reencryption<'_> {
             return self.finish();
         }
         let mut own_pool = None;
-        let turner = self.turner(pool_of(parallelism, &mut own_pool)?)?;
+        let control = Control::default();
+        let turner = self.turner(pool_of(parallelism, &mut own_pool)?, &control)?;
         let boundary = match self.position.clone() {
             Position::Between(boundary) => boundary,
             Position::Hot(zone) => {
