@@ -1,4 +1,5 @@
 //! The handshake, byte by byte.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Requests and replies, byte by byte, in all three forms.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! A client that says exactly what a test wants it to say, and a server over a volume in memory.
-#![allow(dead_code, reason = "each test needs a part of it")]
+#![allow(dead_code)] // each test file uses a part
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -94,6 +94,8 @@ pub(crate) struct Client {
     pub(crate) kind: Kind,
 }
 
+/// A reply to an option: its type and data.
+pub(crate) type OptionReply = (u32, Vec<u8>);
 /// A reply to a request: its error number, and its data.
 pub(crate) type Answer = Result<Vec<u8>, u32>;
 
@@ -136,7 +138,7 @@ impl Client {
     }
 
     /// One reply to an option: its type and data.
-    pub(crate) fn option_reply(&mut self, option: u32) -> (u32, Vec<u8>) {
+    pub(crate) fn option_reply(&mut self, option: u32) -> OptionReply {
         assert_eq!(self.u64(), 0x0003_e889_0455_65a9);
         assert_eq!(self.u32(), option);
         let (kind, len) = (self.u32(), self.u32());
@@ -144,7 +146,7 @@ impl Client {
     }
 
     /// All replies to an option, the last of which is an acknowledgement or an error.
-    pub(crate) fn option(&mut self, option: u32, data: &[u8]) -> Vec<(u32, Vec<u8>)> {
+    pub(crate) fn option(&mut self, option: u32, data: &[u8]) -> Vec<OptionReply> {
         self.say_option(option, data);
         let mut replies = Vec::new();
         loop {
@@ -171,7 +173,7 @@ impl Client {
         &mut self,
         option: u32,
         name: &[u8],
-    ) -> (Option<(u64, u16)>, Vec<(u32, Vec<u8>)>) {
+    ) -> (Option<(u64, u16)>, Vec<OptionReply>) {
         let mut data = (name.len() as u32).to_be_bytes().to_vec();
         data.extend(name);
         data.extend([0, 3, 0, 1, 0, 2, 0, 3]);
@@ -194,7 +196,7 @@ impl Client {
         option: u32,
         name: &[u8],
         queries: &[&str],
-    ) -> Vec<(u32, Vec<u8>)> {
+    ) -> Vec<OptionReply> {
         let mut data = (name.len() as u32).to_be_bytes().to_vec();
         data.extend(name);
         data.extend((queries.len() as u32).to_be_bytes());
