@@ -126,7 +126,114 @@ const CONTESTANTS: &[Contestant] = &[
         },
         leaves: &["out"],
     },
+    Contestant {
+        name: "lucarne reencrypt, checksum",
+        prepare: again,
+        command: |place| reencrypt(place.lucarne(&["reencrypt"]), "checksum"),
+        leaves: &[],
+    },
+    Contestant {
+        name: "lucarne reencrypt, journal",
+        prepare: again,
+        command: |place| reencrypt(place.lucarne(&["reencrypt"]), "journal"),
+        leaves: &[],
+    },
+    Contestant {
+        name: "lucarne reencrypt, none",
+        prepare: again,
+        command: |place| reencrypt(place.lucarne(&["reencrypt"]), "none"),
+        leaves: &[],
+    },
+    Contestant {
+        name: "cryptsetup reencrypt, checksum",
+        prepare: again,
+        command: |_| reencrypt(cryptsetup_reencrypt(), "checksum"),
+        leaves: &[],
+    },
+    Contestant {
+        name: "cryptsetup reencrypt, journal",
+        prepare: again,
+        command: |_| reencrypt(cryptsetup_reencrypt(), "journal"),
+        leaves: &[],
+    },
+    Contestant {
+        name: "cryptsetup reencrypt, none",
+        prepare: again,
+        command: |_| reencrypt(cryptsetup_reencrypt(), "none"),
+        leaves: &[],
+    },
+    Contestant {
+        name: "dd reencrypt's zones in place, with its flushes",
+        prepare: again,
+        command: |place| shell(&in_zones(place.size_bytes)),
+        leaves: &[],
+    },
+    Contestant {
+        name: "lucarne reencrypt --encrypt, data shift",
+        prepare: plain_in_place,
+        command: |place| shifted(place.lucarne(&["reencrypt"])),
+        leaves: &["inplace"],
+    },
+    Contestant {
+        name: "cryptsetup reencrypt --encrypt, data shift",
+        prepare: plain_in_place,
+        command: |_| shifted(cryptsetup_reencrypt()),
+        leaves: &["inplace"],
+    },
 ];
+
+/// A zone of `lucarne reencrypt`, and its header's commits: what the disk alone takes for them.
+const ZONE_MIB: u64 = 128;
+
+fn in_zones(size_bytes: u64) -> String {
+    let zones = (size_bytes >> 20) / ZONE_MIB;
+    format!(
+        "zone=0; while [ $zone -lt {zones} ]; do \
+         dd if=again of=again bs=1M count={ZONE_MIB} skip=$((zone * {ZONE_MIB})) seek=$((zone * {ZONE_MIB})) \
+         oflag=direct conv=notrunc,fsync status=none; \
+         for commit in 1 2 3; do dd if=key of=header-of-again bs=16k seek=$commit conv=notrunc,fsync status=none; done; \
+         zone=$((zone + 1)); done"
+    )
+}
+
+/// A volume that is re-encrypted as often as is asked for.
+fn again(place: &Workplace) {
+    let path = place.dir.join("again");
+    if !path.exists() {
+        run_to_end(&mut shell("cp volume again && sync again"), &place.dir);
+    }
+    warm(&path);
+}
+
+/// The source, and room behind it.
+fn plain_in_place(place: &Workplace) {
+    let line = "cp source inplace && truncate -s +32M inplace && sync inplace";
+    run_to_end(&mut shell(line), &place.dir);
+    warm(&place.dir.join("inplace"));
+}
+
+fn cryptsetup_reencrypt() -> Command {
+    let mut command = Command::new("cryptsetup");
+    command.arg("reencrypt").args(KDF);
+    command
+}
+
+fn reencrypt(mut command: Command, resilience: &str) -> Command {
+    command.args(["--resilience", resilience, "-d", "key", "again"]);
+    command
+}
+
+fn shifted(mut command: Command) -> Command {
+    command.args([
+        "--encrypt",
+        "--type",
+        "luks2",
+        "--reduce-device-size",
+        "32M",
+    ]);
+    command.args(["--sector-size", "4096", "-d", "key", "inplace"]);
+    command
+}
 
 impl Workplace {
     fn lucarne(&self, arguments: &[&str]) -> Command {

@@ -38,6 +38,7 @@ const VERBS: &[&str] = &[
     "wipe",
     "read",
     "write",
+    "serve",
     "check",
     "luksFormat",
     "luksDump",
@@ -110,6 +111,7 @@ fn with_operands(verb: &'static str) -> Vec<&'static str> {
             vec![verb, "image", "--header-backup-file", "backup"]
         }
         "token" => vec![verb, "add", "image"],
+        "serve" => vec![verb, "image", "--nbd", "unix:socket"],
         verb => vec![verb, "image"],
     }
 }

@@ -1,5 +1,6 @@
 //! Where a volume's sectors lie on the data device, and the cipher that turns them.
 
+use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use lucarne_cipher::SectorCipher;
@@ -198,6 +199,32 @@ impl SectorMap {
             self.write_in_region(storage, piece, region, &mut scratch)?;
         }
         Ok(())
+    }
+
+    /// Gives the space of the whole sectors in a range back. Returns that range; the partial sectors around it stay.
+    pub(crate) fn discard(
+        &self,
+        storage: &dyn Storage,
+        range: Range<u64>,
+    ) -> Result<Range<u64>, Error> {
+        let len = range.end.saturating_sub(range.start);
+        self.check_range(usize::try_from(len).unwrap_or(usize::MAX), range.start)?;
+        let sector_len = self.sector_len as u64;
+        // The range is inside of the plaintext, which is whole sectors, so neither can overflow.
+        let start = range.start.next_multiple_of(sector_len);
+        let end = (range.end - range.end % sector_len).max(start);
+        let mut at = start;
+        while at < end {
+            let region_end = (at - at % REGION_LEN_BYTES).saturating_add(REGION_LEN_BYTES);
+            let piece = at..end.min(region_end);
+            let _lock = self.lock_exclusive(at);
+            let storage_at = self.data_offset + piece.start;
+            storage
+                .discard(storage_at..self.data_offset + piece.end)
+                .map_err(writing(storage_at))?;
+            at = piece.end;
+        }
+        Ok(start..end)
     }
 
     /// One write per step, whole sectors: partial ones at its ends are read, decrypted and overlaid first.

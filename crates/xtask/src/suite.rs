@@ -8,10 +8,24 @@ use crate::kernel_test;
 use crate::packages::{self, Program};
 
 /// Programs that tests compare with.
-const PEERS: [Program; 1] = [Program {
-    name: "cryptsetup",
-    package: "cryptsetup-bin",
-}];
+const PEERS: [Program; 4] = [
+    Program {
+        name: "cryptsetup",
+        package: "cryptsetup-bin",
+    },
+    Program {
+        name: "nbdcopy",
+        package: "libnbd-bin",
+    },
+    Program {
+        name: "nbdsh",
+        package: "python3-libnbd",
+    },
+    Program {
+        name: "qemu-img",
+        package: "qemu-utils",
+    },
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Options {

@@ -11,6 +11,7 @@ mod keys;
 mod pbkdf;
 mod reencrypt;
 mod rekey;
+mod serve;
 mod token;
 mod unlock;
 mod verb;
@@ -32,6 +33,7 @@ pub(crate) use keys::{
 pub(crate) use pbkdf::PbkdfArgs;
 pub(crate) use reencrypt::{ReencryptArgs, ResilienceKind, UnprotectedSide};
 pub(crate) use rekey::RekeyArgs;
+pub(crate) use serve::{NbdAddress, ServeArgs};
 pub(crate) use token::{TokenAction, TokenArgs, TokenUnlockArgs};
 pub(crate) use unlock::{LimitArgs, OpeningArgs, UnlockArgs};
 pub(crate) use verb::{
@@ -104,6 +106,8 @@ pub(crate) enum Verb {
     Read(ReadArgs),
     /// Overwrite a range of a volume's plaintext with standard input
     Write(WriteArgs),
+    /// Give other programs a volume's plaintext as a block device
+    Serve(Box<ServeArgs>),
     /// Judge a volume's header by a policy
     Check(Box<CheckArgs>),
     /// Make a new, empty volume

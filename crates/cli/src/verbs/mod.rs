@@ -26,6 +26,7 @@ mod read;
 mod reencrypt;
 mod rekey;
 mod repair;
+mod serve;
 mod token;
 mod wipe;
 mod write;
@@ -55,6 +56,7 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::Reencrypt(args) => reencrypt::run(args, common, report),
         Verb::Read(args) => read::run(args, common, report),
         Verb::Write(args) => write::run(args, common, report),
+        Verb::Serve(args) => serve::run(args, common, report),
         Verb::Check(args) => check::run(args),
         Verb::LuksFormat(args) => luks_format::run(args, common, report),
         Verb::LuksDump(args) => luks_dump::run(args, common, report),
@@ -94,6 +96,7 @@ fn kernel_args(verb: &Verb) -> Option<&KernelArgs> {
         Verb::Reencrypt(args) => Some(&args.kernel),
         Verb::Read(args) => Some(&args.kernel),
         Verb::Write(args) => Some(&args.kernel),
+        Verb::Serve(args) => Some(&args.kernel),
         Verb::Wipe(args) => Some(&args.kernel),
         Verb::Benchmark(args) => Some(&args.kernel),
         _ => None,

@@ -84,7 +84,7 @@ fn decrypt_to_storage<S: Storage>(
 ) -> Result<(), Error> {
     let present = storage.len().map_err(measuring)?;
     // On a device that holds something, a hole would show what was there before.
-    let leaves_holes = volume.zeros_are_holes() && present == 0;
+    let leaves_holes = volume.reads_holes_as_zeros() && present == 0;
     prepare_length(storage, present, len, leaves_holes)?;
     let mut extents = if leaves_holes {
         Extents::with_data(

@@ -393,7 +393,7 @@ fn source_of<S: Storage>(volume: &Volume<S>, options: &RekeyOptions) -> Source {
 /// A hole in ciphertext is ciphertext of zeros: every reader of an ordinary volume sees noise there, and a
 /// copy that had zeros instead would be another volume.
 fn refuse_noise_as_holes<S: Storage>(volume: &Volume<S>) -> Result<(), Error> {
-    if volume.zeros_are_holes() {
+    if volume.reads_holes_as_zeros() {
         return Ok(());
     }
     Err(Error::refused(

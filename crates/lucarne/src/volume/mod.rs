@@ -12,7 +12,7 @@ pub use open::OpenOptions;
 
 use lucarne_storage::Storage;
 
-use crate::error::flushing;
+use crate::error::{flushing, measuring};
 use crate::length_token::LengthToken;
 use crate::reencrypt::reading::{HalfDone, unknown_bytes};
 use crate::sector_map::SectorMap;
@@ -179,6 +179,47 @@ impl<S: Storage> Volume<S> {
         parallel::write(pool, self.map.writable()?, &self.data, data, offset)
     }
 
+    /// Gives the space of the whole sectors in `range` back to the storage, and returns the range of these. They read
+    /// as zeros afterwards where the zeros of the storage stand for zeros ([`Self::with_zeros_as_holes`]), and as noise
+    /// in every other volume. Who sees the storage can tell from now on that they are not in use.
+    ///
+    /// # Errors
+    /// As [`Self::write_at`]; [`Error::Io`] from storage that can give nothing back.
+    pub fn discard(&self, range: std::ops::Range<u64>) -> Result<std::ops::Range<u64>, Error> {
+        self.map.writable()?.discard(&self.data, range)
+    }
+
+    /// How many bytes from the start of `range` on are of one kind, and whether they are a hole: zeros that take no
+    /// space in the storage. `range` is not empty. Only volumes whose zeros stand for zeros
+    /// ([`Self::with_zeros_as_holes`]) have holes.
+    ///
+    /// # Errors
+    /// [`Error::Io`] from the storage.
+    pub fn extent_at(&self, range: std::ops::Range<u64>) -> Result<(u64, bool), Error> {
+        let len = range.end.saturating_sub(range.start);
+        if !self.reads_holes_as_zeros() {
+            return Ok((len, false));
+        }
+        let at = |offset: u64| self.data_offset().saturating_add(offset);
+        let data = self.data.next_data(at(range.start)).map_err(measuring)?;
+        // Part of a sector that holds something is data.
+        let sector_len = self.sector_len() as u64;
+        let data = data.map(|data| {
+            let start = data.start.saturating_sub(self.data_offset());
+            let end = data.end.saturating_sub(self.data_offset());
+            (start - start % sector_len).max(range.start)
+                ..end.checked_next_multiple_of(sector_len).unwrap_or(end)
+        });
+        Ok(match data {
+            Some(data) if data.start <= range.start => (
+                data.end.min(range.end).saturating_sub(range.start).max(1),
+                false,
+            ),
+            Some(data) => (data.start.min(range.end) - range.start, true),
+            None => (len, true),
+        })
+    }
+
     /// Returns once all that was written would survive a power cut.
     ///
     /// # Errors
@@ -232,8 +273,8 @@ impl<S: Storage> Volume<S> {
         }
     }
 
-    /// Whether a hole in the storage is a hole in the plaintext, [`Self::data_offset`] bytes before.
-    pub(crate) fn zeros_are_holes(&self) -> bool {
+    /// Whether a hole in the storage is one in the plaintext: zeros, [`Self::data_offset`] bytes before.
+    pub fn reads_holes_as_zeros(&self) -> bool {
         match &self.map {
             Map::Whole(map) => map.zeros_are_holes(),
             // Where which bytes lie, only it knows.

@@ -1,0 +1,122 @@
+//! The arguments of `serve`.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::Args;
+
+use super::{KernelArgs, OpeningArgs};
+use crate::size;
+
+/// `serve`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lucarne serve disk.luks --nbd unix:/run/disk.sock
+  nbdcopy nbd+unix:///?socket=/run/disk.sock plain.img
+  qemu-img info nbd+unix:///?socket=/run/disk.sock
+
+The address is printed once clients can come. SIGINT or SIGTERM ends it: what clients have asked
+for is finished and made durable first; a second signal ends it at once. Several images are
+exports by their file names; the first one is also the one without a name.")]
+pub(crate) struct ServeArgs {
+    /// The volumes
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) images: Vec<PathBuf>,
+
+    /// Serve NBD on a unix socket (unix:PATH) or on this machine's own TCP (tcp:127.0.0.1:10809)
+    #[arg(long, value_name = "ADDRESS", value_parser = nbd_address)]
+    pub(crate) nbd: NbdAddress,
+
+    /// Refuse to write
+    #[arg(short = 'r', long = "read-only", alias = "readonly")]
+    pub(crate) read_only: bool,
+
+    /// Give the space of what clients trim back to the file system: who sees the image can then tell which sectors are
+    /// in use
+    #[arg(long)]
+    pub(crate) allow_discards: bool,
+
+    /// Let this user, besides yourself, connect to the unix socket [default: nobody else]
+    #[arg(long, value_name = "UID", value_parser = size::number_u32)]
+    pub(crate) allowed_uid: Option<u32>,
+
+    /// Connections at a time
+    #[arg(long, value_name = "NUMBER", default_value = "128", value_parser = size::number_u32)]
+    pub(crate) max_connections: u32,
+
+    #[command(flatten)]
+    pub(crate) kernel: KernelArgs,
+
+    #[command(flatten)]
+    pub(crate) opening: OpeningArgs,
+}
+
+/// Where NBD clients come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NbdAddress {
+    Unix(PathBuf),
+    /// Of this machine's own network alone.
+    Tcp(IpAddr, u16),
+}
+
+fn nbd_address(text: &str) -> Result<NbdAddress, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return match path {
+            "" => Err("unix: without a path".to_owned()),
+            path => Ok(NbdAddress::Unix(path.into())),
+        };
+    }
+    let Some((host, port)) = text
+        .strip_prefix("tcp:")
+        .and_then(|rest| rest.rsplit_once(':'))
+    else {
+        return Err("neither unix:PATH nor tcp:HOST:PORT".to_owned());
+    };
+    let host = match host.trim_start_matches('[').trim_end_matches(']') {
+        "localhost" => "127.0.0.1",
+        host => host,
+    };
+    let host: IpAddr = host
+        .parse()
+        .map_err(|_| format!("{host} is no IP address"))?;
+    if !host.is_loopback() {
+        return Err(format!(
+            "{host} is reached by other machines, and every byte would go there in the clear: 127.0.0.1, [::1] or a unix socket, through a tunnel if need be"
+        ));
+    }
+    let port = port.parse().map_err(|_| format!("{port} is no port"))?;
+    Ok(NbdAddress::Tcp(host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let local = |host: [u8; 4]| IpAddr::from(host);
+        assert_eq!(
+            nbd_address("unix:/run/x:y"),
+            Ok(NbdAddress::Unix("/run/x:y".into()))
+        );
+        assert_eq!(
+            nbd_address("tcp:localhost:10809"),
+            Ok(NbdAddress::Tcp(local([127, 0, 0, 1]), 10809))
+        );
+        assert!(
+            matches!(nbd_address("tcp:[::1]:0"), Ok(NbdAddress::Tcp(host, 0)) if host.is_ipv6())
+        );
+        for wrong in [
+            "",
+            "unix:",
+            "/run/x",
+            "tcp:127.0.0.1",
+            "tcp:127.0.0.1:70000",
+            "tcp:x:1",
+            "tcp:192.168.0.1:1",
+            "tcp:0.0.0.0:1",
+        ] {
+            assert!(nbd_address(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! `serve`: the plaintext through programs that are not ours.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{assert_refused, decrypted, encrypted, key_file, lucarne, lucarne_with_stdin, words};
+use lucarne_testkit::payload::stream;
+use lucarne_testkit::process::{Outcome, run};
+use lucarne_testkit::{peers, scratch::Scratch};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Not whole sectors of 4096 bytes, nor whole pieces of anything.
+const LEN: usize = (24 << 20) + 3 * 512;
+
+/// A server that is running; it is killed when this goes.
+struct Served {
+    child: Child,
+    uri: String,
+}
+
+impl Served {
+    fn start(scratch: &Scratch, arguments: &[OsString]) -> Self {
+        let key = key_file(scratch);
+        let mut child = common::command()
+            .arg("serve")
+            .args(arguments)
+            .arg("--key-file")
+            .arg(key)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut uri = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut uri)
+            .unwrap();
+        let uri = uri.trim_end().to_owned();
+        assert!(uri.starts_with("nbd"), "{uri:?}");
+        Self { child, uri }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Stops it as a person would; returns its exit code.
+    fn stop(mut self) -> Option<i32> {
+        self.signal(Signal::INT);
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // Ended already, mostly.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn at_socket(scratch: &Scratch, image: &Path, options: &[&str]) -> Vec<OsString> {
+    let mut address = OsString::from("unix:");
+    address.push(scratch.path("socket"));
+    let mut arguments = words!["--nbd", address, image].to_vec();
+    arguments.extend(options.iter().map(OsString::from));
+    arguments
+}
+
+/// Whether these programs are there; says so if not.
+fn have(what: &str, programs: &[&str]) -> bool {
+    let missing = programs
+        .iter()
+        .find(|program| peers::locate(program).is_none());
+    if let Some(missing) = missing {
+        peers::skipped(what, missing);
+    }
+    missing.is_none()
+}
+
+fn peer(program: &str, arguments: &[OsString]) -> Outcome {
+    run(
+        Command::new(peers::locate(program).unwrap()).args(arguments),
+        b"",
+    )
+}
+
+fn must(program: &str, arguments: &[OsString]) -> String {
+    let outcome = peer(program, arguments);
+    assert_eq!(
+        outcome.code,
+        Some(0),
+        "{program} {arguments:?}: {}",
+        outcome.stderr
+    );
+    outcome.text()
+}
+
+#[test]
+fn nbdcopy_takes_the_plaintext_out_and_puts_another_in() {
+    if !have("nbdcopy and nbdinfo", &["nbdcopy", "nbdinfo"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let before = stream("served", LEN);
+    let image = encrypted(&scratch, "image", &before, &["--sector-size", "512"]);
+    let served = Served::start(&scratch, &at_socket(&scratch, &image, &[]));
+    let size = must("nbdinfo", &words!["--size", &served.uri]);
+    assert_eq!(size.trim(), LEN.to_string());
+    let copy = scratch.path("copy");
+    must("nbdcopy", &words!["--connections=4", &served.uri, &copy]);
+    assert!(std::fs::read(&copy).unwrap() == before);
+    let after = stream("served anew", LEN);
+    let source = scratch.file("source", &after);
+    must(
+        "nbdcopy",
+        &words!["--connections=4", "--flush", &source, &served.uri],
+    );
+    must("nbdcopy", &words![&served.uri, &copy]);
+    assert!(std::fs::read(&copy).unwrap() == after);
+    assert_eq!(served.stop(), Some(0));
+    assert!(!scratch.path("socket").exists());
+    assert!(decrypted(&scratch, &image, &[]) == after);
+}
+
+#[test]
+fn every_command_and_flag_by_libnbd() {
+    if !have("libnbd's shell", &["nbdsh"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let image = encrypted(&scratch, "image", &vec![7; 4 << 20], &["--sparse"]);
+    let served = Served::start(
+        &scratch,
+        &at_socket(&scratch, &image, &["--allow-discards"]),
+    );
+    let script = r#"
+import errno, os
+h.add_meta_context("base:allocation")
+h.connect_uri(os.environ["URI"])
+size = h.get_size()
+assert size == 4 << 20, size
+assert h.get_structured_replies_negotiated()
+for can in (h.can_flush, h.can_fua, h.can_trim, h.can_zero, h.can_fast_zero, h.can_multi_conn, h.can_df, h.can_cache):
+    assert can(), can
+assert not h.is_read_only()
+assert h.get_block_size(nbd.SIZE_MAXIMUM) == 32 << 20
+assert h.pread(3, 5) == bytearray([7] * 3)
+h.pwrite(b"abc", 510, nbd.CMD_FLAG_FUA)
+assert h.pread(5, 509) == bytearray(b"\x07abc\x07")
+h.zero(1 << 20, 1 << 20, nbd.CMD_FLAG_NO_HOLE)
+h.trim(1 << 20, 2 << 20, nbd.CMD_FLAG_FUA)
+h.zero(8192, 3 << 20, nbd.CMD_FLAG_FAST_ZERO)
+assert h.pread(2 << 20, 1 << 20) == bytearray(2 << 20)
+assert h.pread(8193, 3 << 20) == bytearray(8192) + bytearray([7])
+extents = []
+h.block_status(size, 0, lambda name, offset, entries, error: extents.extend(entries))
+assert extents == [1 << 20, 0, 1 << 20, 0, 1 << 20, 3, 8192, 3, (1 << 20) - 8192, 0] or \
+    extents == [2 << 20, 0, (1 << 20) + 8192, 3, (1 << 20) - 8192, 0], extents
+chunks = []
+h.pread_structured(65536, 1 << 20, lambda data, offset, status, error: chunks.append((offset, status)), nbd.CMD_FLAG_DF)
+assert chunks == [(1 << 20, nbd.READ_DATA)], chunks
+h.cache(65536, 0)
+h.flush()
+# What is wrong is refused, also when the client does not look first, and the connection lives on.
+h.set_strict_mode(0)
+def refused(error, call, *arguments):
+    try:
+        call(*arguments)
+    except nbd.Error as failure:
+        assert failure.errnum == error, (call, failure.errno, failure)
+    else:
+        raise AssertionError(call)
+refused(errno.EINVAL, h.pread, 2, size - 1)
+refused(errno.ENOSPC, h.pwrite, b"xx", size - 1)
+refused(errno.EINVAL, h.trim, 2, size - 1)
+refused(errno.EINVAL, h.flush, 1 << 9)
+assert h.pread(1, size - 1) == bytearray([7])
+# Many at once, answered as they come.
+buffers = [nbd.Buffer(4096) for _ in range(64)]
+cookies = [h.aio_pread(buffer, 4096 * number) for number, buffer in enumerate(buffers)]
+while cookies:
+    cookies = [cookie for cookie in cookies if not h.aio_command_completed(cookie)]
+    if cookies:
+        h.poll(-1)
+assert all(bytes(buffer.to_bytearray()) for buffer in buffers)
+h.shutdown()
+"#;
+    let outcome = run(
+        Command::new(peers::locate("nbdsh").unwrap())
+            .args(["-c", script])
+            // The distribution's Python has libnbd, and not any other.
+            .env("PATH", "/usr/bin:/bin")
+            .env("URI", &served.uri),
+        b"",
+    );
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_eq!(served.stop(), Some(0));
+}
+
+#[test]
+fn qemu_reads_compares_and_writes() {
+    if !have("qemu-img and qemu-io", &["qemu-img", "qemu-io"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let before = stream("served to qemu", LEN);
+    let image = encrypted(&scratch, "image", &before, &[]);
+    let plain = scratch.file("plain", &before);
+    let served = Served::start(&scratch, &at_socket(&scratch, &image, &[]));
+    let uri = &served.uri;
+    must(
+        "qemu-img",
+        &words!["compare", "-f", "raw", "-F", "raw", uri, &plain],
+    );
+    let copy = scratch.path("copy");
+    must(
+        "qemu-img",
+        &words!["convert", "-n", "-f", "raw", "-O", "raw", &plain, uri],
+    );
+    must(
+        "qemu-img",
+        &words!["convert", "-f", "raw", "-O", "raw", uri, &copy],
+    );
+    assert!(std::fs::read(&copy).unwrap() == before);
+    let map = must(
+        "qemu-img",
+        &words!["map", "--output=json", "-f", "raw", uri],
+    );
+    assert!(
+        map.contains("\"data\": true") && !map.contains("\"zero\": true"),
+        "{map}"
+    );
+    let mut commands = words!["-f", "raw", uri].to_vec();
+    for command in [
+        "write -P 0x5a 1000k 3M",
+        "write -z 2M 1M",
+        "write -f -P 0x33 5M 512",
+        "read -P 0x5a 1000k 1M",
+        "read -P 0 2M 1M",
+        "read -P 0x33 5M 512",
+        "flush",
+    ] {
+        commands.extend(words!["-c", command]);
+    }
+    let said = must("qemu-io", &commands);
+    assert!(!said.contains("verification failed"), "{said}");
+    assert_eq!(served.stop(), Some(0));
+    let after = decrypted(&scratch, &image, &[]);
+    assert!(after[(2 << 20)..(3 << 20)].iter().all(|&byte| byte == 0));
+    assert!(after[(5 << 20) + 512..] == before[(5 << 20) + 512..]);
+}
+
+#[test]
+fn several_images_are_exports_by_their_names() {
+    if !have("nbdinfo", &["nbdinfo", "nbdcopy"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let plaintexts = ["one", "two"].map(|name| stream(name, 1 << 20));
+    let images = ["one", "two"].map(|name| encrypted(&scratch, name, &stream(name, 1 << 20), &[]));
+    let mut arguments = words!["--nbd", "tcp:127.0.0.1:0", "--read-only"].to_vec();
+    arguments.extend(images.iter().map(OsString::from));
+    let served = Served::start(&scratch, &arguments);
+    for (name, plaintext) in ["one", "two"].iter().zip(&plaintexts) {
+        let uri = format!("{}/{name}", served.uri);
+        let copy = scratch.path("copy");
+        must("nbdcopy", &words![&uri, &copy]);
+        assert!(std::fs::read(&copy).unwrap() == *plaintext);
+        assert_eq!(
+            peer("nbdinfo", &words!["--is", "read-only", &uri]).code,
+            Some(0)
+        );
+    }
+    let listed = must("nbdinfo", &words!["--list", &served.uri]);
+    assert!(
+        listed.contains("export=\"one\"") && listed.contains("export=\"two\""),
+        "{listed}"
+    );
+    assert_eq!(served.stop(), Some(0));
+}
+
+#[test]
+fn a_killed_server_leaves_what_was_flushed_and_no_stuck_socket() {
+    if !have("libnbd's shell", &["nbdsh"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let image = encrypted(&scratch, "image", &stream("killed", LEN), &[]);
+    let mut served = Served::start(&scratch, &at_socket(&scratch, &image, &[]));
+    let script = r#"
+import os, signal
+h.connect_uri(os.environ["URI"])
+h.pwrite(bytearray([0x42] * 100000), 1000)
+h.flush()
+for number in range(64):
+    h.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(1 << 20)), 2 << 20)
+os.kill(int(os.environ["SERVER"]), signal.SIGKILL)
+"#;
+    let outcome = run(
+        Command::new(peers::locate("nbdsh").unwrap())
+            .args(["-c", script])
+            // The distribution's Python has libnbd, and not any other.
+            .env("PATH", "/usr/bin:/bin")
+            .env("URI", &served.uri)
+            .env("SERVER", served.child.id().to_string()),
+        b"",
+    );
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    served.child.wait().unwrap();
+    assert!(scratch.path("socket").exists());
+    assert!(
+        decrypted(&scratch, &image, &[])[1000..101_000]
+            .iter()
+            .all(|&byte| byte == 0x42)
+    );
+    // The next one takes its place.
+    let served = Served::start(&scratch, &at_socket(&scratch, &image, &["--read-only"]));
+    assert_eq!(served.stop(), Some(0));
+    assert!(!scratch.path("socket").exists());
+}
+
+#[test]
+fn a_client_that_hangs_does_not_keep_the_server() {
+    let scratch = Scratch::new();
+    let image = encrypted(&scratch, "image", &stream("hangs", 1 << 20), &[]);
+    let served = Served::start(&scratch, &at_socket(&scratch, &image, &[]));
+    let silent = std::os::unix::net::UnixStream::connect(scratch.path("socket")).unwrap();
+    let started = Instant::now();
+    assert_eq!(served.stop(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(10));
+    drop(silent);
+}
+
+#[test]
+fn what_cannot_be_served_is_said_before_a_door_opens() {
+    let scratch = Scratch::new();
+    let image = encrypted(&scratch, "image", &stream("refused", 1 << 20), &[]);
+    let before = std::fs::read(&image).unwrap();
+    let key = key_file(&scratch);
+    let socket = scratch.path("socket");
+    let serve = |options: &[OsString]| {
+        let mut arguments = words!["serve", "--key-file", &key].to_vec();
+        arguments.extend(options.iter().cloned());
+        lucarne(arguments)
+    };
+    let at = |path: &Path| {
+        let mut address = OsString::from("unix:");
+        address.push(path);
+        address
+    };
+    let file = scratch.file("file", b"mine");
+    assert_refused(
+        "a file in the way",
+        &serve(&words!["--nbd", at(&file), &image]),
+        5,
+        "no socket",
+    );
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+    let long: PathBuf = scratch.path(&"x".repeat(120));
+    assert_refused(
+        "a long path",
+        &serve(&words!["--nbd", at(&long), &image]),
+        1,
+        "path",
+    );
+    let nowhere = scratch.path("nowhere").join("socket");
+    assert_refused(
+        "no folder",
+        &serve(&words!["--nbd", at(&nowhere), &image]),
+        4,
+        "nowhere",
+    );
+    for (address, message) in [
+        ("unix:", "without a path"),
+        ("disk.sock", "unix:PATH"),
+        ("tcp:0.0.0.0:10809", "in the clear"),
+        ("tcp:127.0.0.1:99999", "no port"),
+    ] {
+        assert_refused(
+            address,
+            &serve(&words!["--nbd", address, &image]),
+            1,
+            message,
+        );
+    }
+    let wrong = lucarne_with_stdin(
+        words!["serve", "--nbd", at(&socket), &image],
+        b"another passphrase",
+    );
+    assert_refused("a wrong passphrase", &wrong, 2, "");
+    assert!(!socket.exists());
+    assert_refused(
+        "no image",
+        &serve(&words!["--nbd", at(&socket), scratch.path("missing")]),
+        4,
+        "missing",
+    );
+    let two = serve(&words!["--nbd", at(&socket), &image, &image]);
+    assert_refused("one name twice", &two, 1, "same file name");
+    let taken = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    assert_refused(
+        "a socket in use",
+        &serve(&words!["--nbd", at(&socket), &image]),
+        5,
+        "listens",
+    );
+    drop(taken);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let address = format!("tcp:127.0.0.1:{port}");
+    assert_refused(
+        "a port in use",
+        &serve(&words!["--nbd", address, &image]),
+        5,
+        "in use",
+    );
+    assert!(std::fs::read(&image).unwrap() == before);
+}

@@ -1,0 +1,15 @@
+//! Doors: the plaintext of a volume as a block device for other programs.
+//!
+//! | part | what |
+//! |---|---|
+//! | [`Export`] | what a door shows: bytes by position, flushed, trimmed, zeroed, mapped |
+//! | [`VolumeExport`] | a [`lucarne::Volume`] as one |
+//! | [`nbd`] | the NBD protocol: a codec without I/O, and a server |
+#![forbid(unsafe_code)]
+
+mod export;
+pub mod nbd;
+mod volume_export;
+
+pub use export::{Export, Extent, ExtentKind, ZeroHow};
+pub use volume_export::VolumeExport;

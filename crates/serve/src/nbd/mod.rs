@@ -1,0 +1,21 @@
+//! A server of the NBD protocol, fixed newstyle
+//! (<https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md>).
+//!
+//! | part | what |
+//! |---|---|
+//! | [`Negotiation`] | the handshake and its options, without I/O |
+//! | [`Session`] | requests and replies of one client, without I/O |
+//! | [`Server`] | sockets and threads |
+
+mod connection;
+mod negotiation;
+mod protocol;
+mod replies;
+mod request;
+mod server;
+mod session;
+
+pub use negotiation::{ExportEntry, Negotiation, ProtocolError, Step};
+pub use request::{Action, Request};
+pub use server::{Server, ServerOptions};
+pub use session::{ReplyKind, Session};
