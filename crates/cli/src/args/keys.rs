@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{KeyFileArgs, LimitArgs, PbkdfArgs, RestArgs, UnlockArgs};
-use crate::size;
+use crate::{keyfile::ExtentOptions, size};
 
 /// Options that are accepted and change nothing here.
 #[derive(Debug, Clone, Args)]
@@ -90,6 +90,7 @@ impl LuksAddKeyArgs {
                 .or_else(|| self.new_keyfile.clone()),
             keyfile_offset: self.new_keyfile_offset,
             keyfile_size: self.new_keyfile_size,
+            extent_options: ExtentOptions::New,
             ..self.unlock.key.clone()
         }
     }
@@ -140,6 +141,7 @@ impl LuksChangeKeyArgs {
             key_file: self.positional_key_file.clone(),
             keyfile_offset: self.new_keyfile_offset,
             keyfile_size: self.new_keyfile_size,
+            extent_options: ExtentOptions::New,
             ..self.unlock.key.clone()
         }
     }
