@@ -81,7 +81,7 @@ pub use reencrypt::{ReencryptOptions, ReencryptResilience, Reencryption};
 pub use rekey::{Rekey, RekeyOptions, RekeyRun, Rekeyed, UnfinishedRekey, unfinished_rekey};
 pub use token::{
     CommandUnlocker, KernelKeyring, KeyringToken, TokenChoice, TokenFault, Unlocker,
-    unlock_by_token,
+    passphrase_of_token, unlock_by_token,
 };
 pub use unlock::{Secret, UnlockOptions, Unlocked, unlock};
 pub use volume::{OpenOptions, Volume, VolumeCursor, VolumeIdentity};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{KeyFileArgs, LimitArgs, PbkdfArgs, RestArgs, UnlockArgs};
+use super::{AddKeyTokenArgs, KeyFileArgs, LimitArgs, PbkdfArgs, RestArgs, UnlockArgs};
 use crate::{keyfile::ExtentOptions, size};
 
 /// Options that are accepted and change nothing here.
@@ -21,6 +21,7 @@ pub(crate) struct AcceptedArgs {
 Examples:
   lucarne luksAddKey model.luks
   lucarne luksAddKey --key-file old.key model.luks new.key
+  lucarne luksAddKey --token-only model.luks
 
 The first passphrase that is asked for, or the first line of standard input, is one that the volume
 has; the second is the new one.")]
@@ -69,6 +70,9 @@ pub(crate) struct LuksAddKeyArgs {
 
     #[command(flatten)]
     pub(crate) pbkdf: PbkdfArgs,
+
+    #[command(flatten)]
+    pub(crate) token: AddKeyTokenArgs,
 
     #[command(flatten)]
     pub(crate) unlock: UnlockArgs,
