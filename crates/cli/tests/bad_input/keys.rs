@@ -1,11 +1,60 @@
-//! Mistakes with keys and key files: each is named by what the command line said, and changes nothing.
-#![allow(clippy::unwrap_used)]
+//! Keys that open nothing, and key files that are too short.
 
-mod common;
-
-use common::folder::{self, ours, read};
-use common::{CHEAP, assert_refused, encrypted, lucarne_with_stdin};
+use lucarne_testkit::payload::{sha256_hex_of_file, stream};
 use lucarne_testkit::scratch::Scratch;
+
+use crate::common::folder::{self, ours, read};
+use crate::common::{self, CHEAP, Findings, assert_refused, encrypted, lucarne_with_stdin, words};
+
+#[test]
+fn wrong_keys_change_nothing() {
+    let scratch = Scratch::new();
+    let image = common::encrypted(&scratch, "image", &stream("keys", 10_000), &[]);
+    let before = sha256_hex_of_file(&image);
+    let wrong = scratch.file("wrong", b"wrong");
+    let short_volume_key = scratch.file("short-volume-key", &[7; 32]);
+    let wrong_volume_key = scratch.file("wrong-volume-key", &[7; 64]);
+    let mut findings = Findings::default();
+    for (options, code) in [
+        (words!["--key-file", &wrong].to_vec(), 2),
+        (words!["--key-file", scratch.path("missing")].to_vec(), 1),
+        (words!["--volume-key-file", &wrong_volume_key].to_vec(), 2),
+        (words!["--volume-key-file", &short_volume_key].to_vec(), 1),
+        (
+            words!["--volume-key-file", scratch.path("missing")].to_vec(),
+            1,
+        ),
+    ] {
+        for (verb, further) in [
+            ("decrypt", words![scratch.path("out")].to_vec()),
+            ("read", vec![]),
+            ("write", vec![]),
+        ] {
+            findings.case();
+            let mut arguments = words![verb].to_vec();
+            arguments.extend(options.iter().cloned());
+            arguments.push((&image).into());
+            arguments.extend(further);
+            let outcome = lucarne_with_stdin(&arguments, b"data");
+            findings.equal(
+                &format!("{verb} {options:?} ({})", outcome.stderr.trim()),
+                &outcome.code,
+                &Some(code),
+            );
+            findings.check(outcome.stdout.is_empty(), || {
+                format!("{verb} {options:?} printed")
+            });
+            findings.check(outcome.stderr.lines().count() == 1, || {
+                format!("{verb} {options:?}: {:?}", outcome.stderr)
+            });
+        }
+    }
+    findings.equal("image", &sha256_hex_of_file(&image), &before);
+    findings.check(!scratch.path("out").exists(), || {
+        "an OUT was left".to_owned()
+    });
+    findings.finish();
+}
 
 /// Offset and size of the old key file and of the new one are options of their own, and so are their errors.
 #[test]
