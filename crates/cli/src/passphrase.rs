@@ -17,14 +17,9 @@ use std::{
     time::Duration,
 };
 
-use lucarne::SecretBytes;
+use lucarne::{KeyExtent, SecretBytes};
 
-use crate::{
-    args::KeyFileArgs,
-    exit::Failure,
-    keyfile::{self, Extent},
-    terminal::Terminal,
-};
+use crate::{args::KeyFileArgs, exit::Failure, keyfile, terminal::Terminal};
 
 /// What standard input is, besides a possible source of the passphrase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,23 +84,25 @@ impl<'a> Source<'a> {
     }
 
     fn read(&self, verify: bool) -> anyhow::Result<SecretBytes> {
-        let extent = Extent {
+        let options = self.args.extent_options;
+        let extent = KeyExtent {
             offset: self.args.keyfile_offset,
             len: self.args.keyfile_size as usize,
         };
         if self.is_interactive() {
             if extent.offset != 0 {
-                return Err(Failure::parameters(
-                    "--keyfile-offset: a typed passphrase has no bytes to skip",
-                )
+                return Err(Failure::Parameters(format!(
+                    "{}: a typed passphrase has no bytes to skip",
+                    options.offset()
+                ))
                 .into());
             }
             return self.ask(verify);
         }
         match &self.args.key_file {
-            None => keyfile::read_stdin_line(extent),
-            Some(path) if path.as_os_str() == "-" => keyfile::read_stdin(extent),
-            Some(path) => keyfile::read(path, extent),
+            None => keyfile::read_stdin_line(extent, options),
+            Some(path) if path.as_os_str() == "-" => keyfile::read_stdin(extent, options),
+            Some(path) => keyfile::read(path, extent, options),
         }
     }
 

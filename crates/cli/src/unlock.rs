@@ -1,11 +1,10 @@
 //! From the options to an open volume: asks for the passphrase, and again if a person mistyped it.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use lucarne::{
-    AnyHeader, CommandUnlocker, Error, FileStorage, HeaderRef, KernelKeyring, LuksVersion,
-    OpenOptions, Secret, SecretBytes, Storage, TokenChoice, UnlockOptions, Unlocked, Unlocker,
-    Volume, luks2,
+    AnyHeader, Error, FileStorage, HeaderRef, LuksVersion, OpenOptions, Secret, SecretBytes,
+    Storage, TokenChoice, UnlockOptions, Unlocked, Volume, luks2,
 };
 
 use crate::{
@@ -185,30 +184,15 @@ impl<'a> Unlocking<'a> {
         let Some(args) = self.token.filter(|_| self.volume_key_file.is_none()) else {
             return Ok(None);
         };
-        // LUKS1 has no tokens.
-        let AnyHeader::Luks2(selected) = header else {
-            return match args.token_only {
-                true => Err(self.refused(Error::NoUsableToken)),
-                false => Ok(None),
-            };
-        };
-        let header = &selected.header;
-        let choice = TokenChoice {
-            id: args.token_id,
-            kind: args.token_type.clone(),
-        };
-        let command = args.token_command.as_ref().map(|command| {
-            let patience = Duration::from_secs(args.token_timeout.into());
-            CommandUnlocker::new(command).with_patience(patience)
-        });
-        let mut unlockers: Vec<&dyn Unlocker> = vec![&KernelKeyring];
-        unlockers.extend(command.iter().map(|command| command as &dyn Unlocker));
-        match lucarne::unlock_by_token(header, storage, &unlockers, &choice, options) {
+        let result = unlock_by_token(args, header.as_ref(), storage, options);
+        match result {
             Ok(unlocked) => Ok(Some(unlocked)),
             Err(error) if args.token_only => Err(self.refused(error)),
             Err(error) => {
                 // Whoever named tokens wants to know; a volume without any is no news.
-                let asked = choice != TokenChoice::default() || command.is_some();
+                let asked = args.token_id.is_some()
+                    || args.token_type.is_some()
+                    || args.command.token_command.is_some();
                 if asked || !matches!(error, Error::NoUsableToken) {
                     report.say(&format!("No token unlocked a keyslot: {error}."));
                 }
@@ -248,6 +232,26 @@ impl<'a> Unlocking<'a> {
     }
 }
 
+/// A key by the tokens that the options choose.
+pub(crate) fn unlock_by_token(
+    args: &TokenUnlockArgs,
+    header: HeaderRef<'_>,
+    storage: &dyn Storage,
+    options: &UnlockOptions,
+) -> Result<Unlocked, Error> {
+    let HeaderRef::Luks2(header) = header else {
+        // LUKS1 has no tokens.
+        return Err(Error::NoUsableToken);
+    };
+    let choice = TokenChoice {
+        id: args.token_id,
+        kind: args.token_type.clone(),
+    };
+    args.command.with_unlockers(|unlockers| {
+        lucarne::unlock_by_token(header, storage, unlockers, &choice, options)
+    })
+}
+
 impl Unlocking<'_> {
     fn refused(&self, error: Error) -> anyhow::Error {
         refused(self.device, error)
@@ -255,7 +259,7 @@ impl Unlocking<'_> {
 }
 
 /// The error with the volume's name, and with the option that helps, where one does.
-fn refused(path: &Path, error: Error) -> anyhow::Error {
+pub(crate) fn refused(path: &Path, error: Error) -> anyhow::Error {
     match error {
         Error::TooCostly { cost, .. } => Failure::Parameters(format!(
             "{}: {error}; {} raises it",

@@ -16,7 +16,7 @@ use lucarne_testkit::cryptsetup::Cryptsetup;
 use lucarne_testkit::payload::sha256_hex;
 use lucarne_testkit::process::{Outcome, run};
 use lucarne_testkit::scratch::Scratch;
-use lucarne_testkit::validity::{Base, Bases, Case, Image, PASSPHRASE, corpus};
+use lucarne_testkit::validity::{Base, Bases, Case, Image, PASSPHRASE, corpus, luks1_corpus};
 
 /// What loading any header may take: seconds of a processor, and KiB of address space.
 const LOAD_LIMITS: &str = "ulimit -t 1 && ulimit -v 262144";
@@ -194,7 +194,9 @@ fn headers_are_loaded_and_unlocked_as_by_cryptsetup() {
         return;
     };
     let (bases, known) = (Bases::unpack(), Known::load());
-    for_each(&corpus(), |case, findings| {
+    let mut cases = corpus();
+    cases.extend(luks1_corpus());
+    for_each(&cases, |case, findings| {
         let scratch = Scratch::new();
         let image = case.image(&bases);
         let files = Files {
@@ -237,6 +239,31 @@ fn headers_are_loaded_and_unlocked_as_by_cryptsetup() {
         }
     });
     known.finish(&[Stage::Load, Stage::Unlock]);
+}
+
+/// What cannot be loaded is no volume: `isLuks` of each LUKS1 case, those with nothing but a magic among them.
+#[test]
+fn is_luks_answers_as_cryptsetup() {
+    let Some(cryptsetup) = Cryptsetup::or_skip("isLuks") else {
+        return;
+    };
+    let (bases, known) = (Bases::unpack(), Known::load());
+    for_each(&luks1_corpus(), |case, findings| {
+        let scratch = Scratch::new();
+        let image = scratch.file("image", &case.image(&bases).header);
+        for options in [&["isLuks"][..], &["isLuks", "--type", "luks1"]] {
+            let line = || options.iter().map(OsString::from).chain([(&image).into()]);
+            let (ours, theirs) = (lucarne(line()), cryptsetup.run(line()));
+            let is_listed = known.rows.iter().any(|row| {
+                row.stage == Stage::Load
+                    && row.difference == Difference::Stricter
+                    && row.name == case.name
+            });
+            let expected = if is_listed { Some(1) } else { theirs.code };
+            findings.equal(&case.name, &ours.code, &expected);
+            findings.check(ours.stderr.is_empty(), || ours.stderr.clone());
+        }
+    });
 }
 
 /// `luksDump` within [`LOAD_LIMITS`]: passing them is a signal or a failed allocation.

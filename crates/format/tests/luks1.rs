@@ -295,7 +295,7 @@ fn one_bad_keyslot_or_the_digest_leaves_the_rest_as_it_is() {
     put(&mut bytes, DIGEST_ITERATIONS, 0);
     let header = Header::from_bytes(&bytes).unwrap();
     let defect = |id: usize| match &header.keyslots()[id].state {
-        KeyslotState::Unusable { defect } => defect.to_string(),
+        KeyslotState::Unusable { defect, .. } => defect.to_string(),
         other => panic!("{other:?}"),
     };
     assert_eq!(

@@ -1,5 +1,6 @@
 //! New volumes: options, keys, header.
 
+mod any;
 pub(crate) mod luks1;
 
 use lucarne_cipher::{CipherSpec, DataUnit, SectorCipher};
@@ -16,6 +17,8 @@ use crate::layout::{Layout, LayoutRequest};
 use crate::length_token::LengthToken;
 use crate::sector_map::SectorMap;
 use crate::{Error, LuksVersion};
+
+pub(crate) use any::AnyNewVolume;
 
 /// Keyslots of a LUKS2 header (specification 3.2).
 const KEYSLOT_COUNT: u32 = 32;
@@ -227,6 +230,14 @@ impl FormatOptions {
             cipher.check_key_len(self.keyslot_key_len.unwrap_or(key_len))?;
         }
         Ok((layout, names))
+    }
+
+    /// Where the data will begin on their device.
+    pub(crate) fn first_data_byte(&self, detached: bool) -> Result<u64, Error> {
+        match self.version {
+            LuksVersion::Luks1 => luks1::data_offset(self, detached),
+            LuksVersion::Luks2 => Ok(self.layout(detached)?.data_offset),
+        }
     }
 
     pub(crate) fn layout(&self, detached: bool) -> Result<Layout, Error> {

@@ -22,6 +22,7 @@
 //! | look at a header without a key | [`read_header`], [`read_any_header`] (LUKS1 too) |
 //! | judge a header before it is trusted | [`policy`], [`OpenOptions::policy`] |
 //! | find a volume key | [`unlock()`], [`unlock_vouched`]; by a token [`unlock_by_token`], [`Unlocker`] |
+//! | read a passphrase from a file or a pipe | [`KeyExtent`] |
 //! | change keys, tokens and names | [`HeaderEditor`] |
 //! | change keys of either version | [`AnyEditor`], [`Luks1Editor`] |
 //! | keep a header elsewhere, and put it back | [`HeaderBackup`], [`Restore`] |
@@ -47,6 +48,7 @@ mod create;
 mod editor;
 mod error;
 mod header_io;
+mod key_file;
 mod layout;
 mod length_token;
 mod reencrypt;
@@ -73,6 +75,7 @@ pub use editor::{
 };
 pub use error::{Busy, Corrupt, DeviceFault, Error, IoOp, Refused, Unsupported};
 pub use header_io::{read_any_header, read_any_header_within, read_header, read_header_within};
+pub use key_file::{KeyExtent, KeyInputError};
 pub use length_token::LengthToken;
 pub use reencrypt::reading::{unlock_vouched, vouch};
 pub use reencrypt::{
@@ -82,7 +85,7 @@ pub use rekey::{Rekey, RekeyOptions, RekeyRun, Rekeyed, UnfinishedRekey, unfinis
 pub use steady::SteadyHeader;
 pub use token::{
     CommandUnlocker, KernelKeyring, KeyringToken, TokenChoice, TokenFault, Unlocker,
-    unlock_by_token,
+    passphrase_of_token, unlock_by_token,
 };
 pub use unlock::{Secret, UnlockOptions, Unlocked, unlock};
 pub use volume::{OpenOptions, Volume, VolumeCursor, VolumeIdentity};

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use lucarne::{
-    Control, EncryptOptions, Encrypted, Error, FormatOptions, KdfKind, KdfRequest, MemoryStorage,
-    OpenOptions, Secret, SectorSize, Source, Storage, Volume, encrypt, format, read_header,
+    Control, EncryptOptions, Encrypted, Error, FormatOptions, KdfKind, KdfRequest, LuksVersion,
+    MemoryStorage, OpenOptions, Secret, SectorSize, Source, Storage, Volume, encrypt, format,
+    read_header,
 };
 use lucarne_storage::fault::RecordingStorage;
 
@@ -25,17 +26,33 @@ fn small() -> FormatOptions {
     }
 }
 
+/// The same of LUKS1, with the data at about 512 KiB.
+fn small_luks1() -> FormatOptions {
+    FormatOptions {
+        version: LuksVersion::Luks1,
+        cipher: "aes-cbc-plain64".parse().unwrap(),
+        key_len: 16,
+        data_alignment: Some(4096),
+        keyslots_size: None,
+        sector_size: None,
+        ..small()
+    }
+}
+
 fn plaintext(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 31 % 251) as u8).collect()
 }
 
 fn encrypted(
+    format: FormatOptions,
     source: &MemoryStorage,
     output: &RecordingStorage,
     control: &Control,
 ) -> Result<Encrypted, Error> {
     let options = EncryptOptions {
-        format: small(),
+        // LUKS1 has no place for it.
+        omit_length: format.version == LuksVersion::Luks1,
+        format,
         ..EncryptOptions::default()
     };
     encrypt(
@@ -58,10 +75,19 @@ fn content(image: Vec<u8>, passphrase: &[u8]) -> Result<Vec<u8>, Error> {
 
 #[test]
 fn encrypting_to_a_new_file_leaves_no_volume_or_all_of_it() {
+    leaves_no_volume_or_all_of_it(small);
+}
+
+#[test]
+fn encrypting_to_a_new_luks1_file_leaves_no_volume_or_all_of_it() {
+    leaves_no_volume_or_all_of_it(small_luks1);
+}
+
+fn leaves_no_volume_or_all_of_it(small: fn() -> FormatOptions) {
     let expected = plaintext(40_000);
     let recorder = RecordingStorage::new(Vec::new());
     let source = MemoryStorage::from(expected.clone());
-    encrypted(&source, &recorder, &Control::default()).unwrap();
+    encrypted(small(), &source, &recorder, &Control::default()).unwrap();
 
     let (mut states, mut complete) = (0, 0);
     for image in recorder.crash_states() {
@@ -84,10 +110,18 @@ fn encrypting_to_a_new_file_leaves_no_volume_or_all_of_it() {
 
 #[test]
 fn encrypting_to_a_device_never_shows_new_data_under_the_old_header() {
-    let device_len = 3 << 20;
+    never_shows_new_data_under_the_old_header(small, 3 << 20);
+}
+
+#[test]
+fn encrypting_to_a_device_as_luks1_never_shows_new_data_under_the_old_header() {
+    never_shows_new_data_under_the_old_header(small_luks1, 768 << 10);
+}
+
+fn never_shows_new_data_under_the_old_header(small: fn() -> FormatOptions, device_len: usize) {
     let device = MemoryStorage::with_len(device_len);
     format(&device, None, OLD, &small()).unwrap();
-    let old_data = plaintext(1 << 20);
+    let old_data = plaintext(128 << 10);
     let volume = Volume::open(&device, Secret::Passphrase(OLD)).unwrap();
     volume.write_at(&old_data, 0).unwrap();
     drop(volume);
@@ -95,7 +129,7 @@ fn encrypting_to_a_device_never_shows_new_data_under_the_old_header() {
     let recorder = RecordingStorage::new(device.into_bytes());
     let expected = vec![0x5a; 100_000];
     let source = MemoryStorage::from(expected.clone());
-    encrypted(&source, &recorder, &Control::default()).unwrap();
+    encrypted(small(), &source, &recorder, &Control::default()).unwrap();
 
     let (mut old, mut none, mut new) = (0, 0, 0);
     for image in recorder.crash_states() {
@@ -158,13 +192,13 @@ fn a_disk_that_fills_up_at_any_write_is_an_error_and_no_volume() {
     let events = {
         let recorder = RecordingStorage::new(Vec::new());
         let control = Control::default();
-        encrypted(&source, &recorder, &control).unwrap();
+        encrypted(small(), &source, &recorder, &control).unwrap();
         recorder.events().len()
     };
     for event in 0..events {
         let recorder = RecordingStorage::new(Vec::new()).failing_at(event);
         let control = Control::default();
-        let result = encrypted(&source, &recorder, &control);
+        let result = encrypted(small(), &source, &recorder, &control);
         assert!(
             matches!(result, Err(Error::Io { .. })),
             "event {event}: {result:?}"
@@ -178,7 +212,7 @@ fn an_interrupted_run_leaves_no_volume() {
     let source = MemoryStorage::from(plaintext(40_000));
     let control = Control::default();
     control.interrupt();
-    let result = encrypted(&source, &recorder, &control);
+    let result = encrypted(small(), &source, &recorder, &control);
     assert!(matches!(result, Err(Error::Interrupted)));
     assert!(matches!(read_header(&recorder), Err(Error::NotLuks)));
     assert!(

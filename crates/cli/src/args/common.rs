@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use lucarne::{CipherError, Kernel};
 
-use crate::{report::complain, size};
+use crate::{keyfile::ExtentOptions, report::complain, size};
 
 /// Options of every verb.
 #[derive(Debug, Clone, Args)]
@@ -89,6 +89,10 @@ pub(crate) struct KeyFileArgs {
     /// Ask for the passphrase twice
     #[arg(short = 'y', long)]
     pub(crate) verify_passphrase: bool,
+
+    /// Which options gave the offset and the size, for messages.
+    #[arg(skip)]
+    pub(crate) extent_options: ExtentOptions,
 }
 
 impl KeyFileArgs {

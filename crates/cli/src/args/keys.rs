@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{KeyFileArgs, LimitArgs, PbkdfArgs, RestArgs, UnlockArgs};
-use crate::size;
+use super::{AddKeyTokenArgs, KeyFileArgs, LimitArgs, PbkdfArgs, RestArgs, UnlockArgs};
+use crate::{keyfile::ExtentOptions, size};
 
 /// Options that are accepted and change nothing here.
 #[derive(Debug, Clone, Args)]
@@ -21,6 +21,7 @@ pub(crate) struct AcceptedArgs {
 Examples:
   lucarne luksAddKey model.luks
   lucarne luksAddKey --key-file old.key model.luks new.key
+  lucarne luksAddKey --token-only model.luks
 
 The first passphrase that is asked for, or the first line of standard input, is one that the volume
 has; the second is the new one.")]
@@ -71,6 +72,9 @@ pub(crate) struct LuksAddKeyArgs {
     pub(crate) pbkdf: PbkdfArgs,
 
     #[command(flatten)]
+    pub(crate) token: AddKeyTokenArgs,
+
+    #[command(flatten)]
     pub(crate) unlock: UnlockArgs,
 
     #[command(flatten)]
@@ -90,6 +94,7 @@ impl LuksAddKeyArgs {
                 .or_else(|| self.new_keyfile.clone()),
             keyfile_offset: self.new_keyfile_offset,
             keyfile_size: self.new_keyfile_size,
+            extent_options: ExtentOptions::New,
             ..self.unlock.key.clone()
         }
     }
@@ -140,6 +145,7 @@ impl LuksChangeKeyArgs {
             key_file: self.positional_key_file.clone(),
             keyfile_offset: self.new_keyfile_offset,
             keyfile_size: self.new_keyfile_size,
+            extent_options: ExtentOptions::New,
             ..self.unlock.key.clone()
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{KernelArgs, KeyFileArgs, NewVolumeArgs, OpeningArgs, PbkdfArgs, ProgressArgs};
-use crate::size;
+use crate::{keyfile::ExtentOptions, size};
 
 /// `rekey`
 #[derive(Debug, Args)]
@@ -110,6 +110,7 @@ impl RekeyArgs {
             key_file: self.new_keyfile.clone(),
             keyfile_offset: self.new_keyfile_offset,
             keyfile_size: self.new_keyfile_size,
+            extent_options: ExtentOptions::New,
             ..self.opening.unlock.key.clone()
         }
     }

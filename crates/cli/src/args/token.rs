@@ -1,8 +1,9 @@
 //! The arguments of `token`, and the tokens of the verbs that open.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
+use lucarne::{CommandUnlocker, KernelKeyring, Unlocker};
 
 use super::verb::RestArgs;
 use crate::size;
@@ -89,6 +90,53 @@ pub(crate) struct TokenUnlockArgs {
     #[arg(long)]
     pub(crate) token_only: bool,
 
+    #[command(flatten)]
+    pub(crate) command: TokenCommandArgs,
+}
+
+/// Where luksAddKey's passphrases come from, if from tokens.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Tokens")]
+pub(crate) struct AddKeyTokenArgs {
+    /// Take the existing key from this token: no passphrase of the volume is taken then
+    #[arg(long, value_name = "N", value_parser = size::token)]
+    token_id: Option<u32>,
+
+    /// Take the existing key from a token of this type
+    #[arg(long, value_name = "TYPE")]
+    token_type: Option<String>,
+
+    /// Take the existing key from any token
+    #[arg(long)]
+    token_only: bool,
+
+    /// The new passphrase is what this token stands for, and the token serves the new keyslot; a new key file
+    /// takes precedence
+    #[arg(long, value_name = "N", value_parser = size::token, conflicts_with = "unbound")]
+    pub(crate) new_token_id: Option<u32>,
+
+    #[command(flatten)]
+    pub(crate) command: TokenCommandArgs,
+}
+
+impl AddKeyTokenArgs {
+    /// Which tokens give the existing key, if one shall.
+    pub(crate) fn existing(&self) -> Option<TokenUnlockArgs> {
+        let is_asked = self.token_id.is_some() || self.token_type.is_some() || self.token_only;
+        is_asked.then(|| TokenUnlockArgs {
+            token_id: self.token_id,
+            token_type: self.token_type.clone(),
+            // As in cryptsetup: who names a token is not asked for a passphrase instead.
+            token_only: true,
+            command: self.command.clone(),
+        })
+    }
+}
+
+/// Who knows the passphrases of tokens.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Tokens")]
+pub(crate) struct TokenCommandArgs {
     /// Ask this command for the passphrases of tokens: the shell runs it, it gets the token's JSON on
     /// standard input and gives the passphrase, and no newline after it, on standard output. Without it
     /// only luks2-keyring tokens are tried
@@ -98,4 +146,17 @@ pub(crate) struct TokenUnlockArgs {
     /// Kill the token command after this many seconds
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = size::number_u32, requires = "token_command")]
     pub(crate) token_timeout: u32,
+}
+
+impl TokenCommandArgs {
+    /// Calls `run` with all who can be asked.
+    pub(crate) fn with_unlockers<T>(&self, run: impl FnOnce(&[&dyn Unlocker]) -> T) -> T {
+        let command = self.token_command.as_ref().map(|command| {
+            let patience = Duration::from_secs(self.token_timeout.into());
+            CommandUnlocker::new(command).with_patience(patience)
+        });
+        let mut unlockers: Vec<&dyn Unlocker> = vec![&KernelKeyring];
+        unlockers.extend(command.iter().map(|command| command as &dyn Unlocker));
+        run(&unlockers)
+    }
 }

@@ -48,7 +48,7 @@ pub(crate) struct EncryptArgs {
     pub(crate) sparse: bool,
 
     /// Do not record IN's exact length: decrypt then gives whole sectors, the last one padded with
-    /// zeros
+    /// zeros; LUKS1 cannot record it, so that it needs this for an IN that is not whole sectors
     #[arg(long)]
     pub(crate) no_length: bool,
 

@@ -63,7 +63,7 @@ fn write_keyslot(out: &mut String, id: usize, keyslot: &Keyslot) -> fmt::Result 
             writeln!(out, "\tAF stripes:            \t4000")
         }
         KeyslotState::Inactive => writeln!(out, "Key Slot {id}: DISABLED"),
-        KeyslotState::Unusable { defect } => {
+        KeyslotState::Unusable { defect, .. } => {
             let defect = defect.to_string();
             writeln!(out, "Key Slot {id}: UNUSABLE")?;
             writeln!(out, "\tUnusable:   {}", printable(&defect))
@@ -120,7 +120,7 @@ fn keyslot_json(header: &Header, id: u32, keyslot: &Keyslot) -> Value {
             value["pbkdf"] =
                 json!({ "type": "pbkdf2", "hash": header.hash(), "iterations": iterations });
         }
-        KeyslotState::Unusable { defect } => value["unusable"] = json!(defect.to_string()),
+        KeyslotState::Unusable { defect, .. } => value["unusable"] = json!(defect.to_string()),
         KeyslotState::Inactive => {}
     }
     value

@@ -58,6 +58,13 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
     if tells_no_length && args.sparse {
         return Err(no_holes().into());
     }
+    let input_len = match &input {
+        Some(input) if !tells_no_length => Some(input.len().with_context(|| shown(&args.input))?),
+        _ => None,
+    };
+    options
+        .check(input_len, args.format.header.is_some())
+        .with_context(|| shown(&args.output))?;
     if let Some(header) = &args.format.header {
         device::refuse_same_place(header, &args.output)?;
     }

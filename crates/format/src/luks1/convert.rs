@@ -39,7 +39,7 @@ impl Header {
         let (iterations, salt) = match &keyslot.state {
             KeyslotState::Active { iterations, salt } => (*iterations, salt.to_vec()),
             KeyslotState::Inactive => return Err(absent.into()),
-            KeyslotState::Unusable { defect } => return Err(defect.clone()),
+            KeyslotState::Unusable { defect, .. } => return Err(defect.clone()),
         };
         Ok(Luks2Keyslot {
             key_size: self.key_bytes(),

@@ -32,6 +32,9 @@ pub enum KeyslotState {
     Unusable {
         /// What is wrong: the field, its value and the limit.
         defect: Error,
+        /// Whether it says of itself that it is active. Who tries the keyslots in their order ends there, as
+        /// cryptsetup does; one in no known state is passed over.
+        is_active: bool,
     },
 }
 
@@ -46,6 +49,7 @@ impl Keyslot {
                     limit: 1,
                 }
                 .into(),
+                is_active: true,
             },
             (ACTIVE, iterations) => KeyslotState::Active {
                 iterations,
@@ -59,6 +63,7 @@ impl Keyslot {
                     expected: "0xac71f3 or 0xdead",
                 }
                 .into(),
+                is_active: false,
             },
         };
         Self { area, state }

@@ -12,8 +12,7 @@
 //!   backend happens to know (not supported).
 //!
 //! What concerns one keyslot only leaves the others as they are: a state that is neither active nor
-//! inactive, or no iterations ([`KeyslotState::Unusable`]). cryptsetup gives up at an active keyslot
-//! without iterations, and does not try those after it. Likewise a [digest](Header::digest) without
+//! inactive, or no iterations ([`KeyslotState::Unusable`]). Likewise a [digest](Header::digest) without
 //! iterations recognises no key, but the header can be looked at.
 //!
 //! Text fields end at their first zero byte or at their last byte, whatever that is; a UUID's form is not

@@ -9,9 +9,10 @@ use lucarne_storage::Storage;
 use super::Source;
 use super::extents::{Extents, Holes};
 use super::pipeline::{self, Control, Parallelism, Piece, Sink};
-use crate::create::{FormatOptions, NewVolume};
-use crate::error::{IoOp, flushing, measuring, reading};
-use crate::header_io::{self, clear_before_data, wipe_old_header};
+use crate::any_header::LUKS1_SECTOR_LEN;
+use crate::create::{AnyNewVolume, FormatOptions};
+use crate::error::{IoOp, measuring, reading};
+use crate::header_io::wipe_old_header;
 use crate::length_token::LengthToken;
 use crate::sector_map::SectorMap;
 use crate::{Error, LuksVersion};
@@ -28,10 +29,68 @@ pub struct EncryptOptions<'a> {
     /// read noise; and an onlooker sees which parts hold data. Not for streams and devices, which have no
     /// holes.
     pub sparse: bool,
-    /// Does not record the exact length: `decrypt` will give whole sectors.
+    /// Does not record the exact length: `decrypt` will give whole sectors. LUKS1 has no place for it, so that
+    /// it must be left out there where plaintext and volume are not of one length.
     pub omit_length: bool,
     /// How many threads compute.
     pub parallelism: Parallelism<'a>,
+}
+
+impl EncryptOptions<'_> {
+    /// Finds what would be refused, without a passphrase and before anything is paid for or written.
+    /// `source_len`: bytes of plaintext, where they are known; `detached`: the header will lie apart from the data.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] and [`Error::Unsupported`], as [`encrypt`] gives them.
+    ///
+    /// ```
+    /// use lucarne::{EncryptOptions, FormatOptions, KdfKind, KdfRequest, LuksVersion};
+    /// let kdf = KdfRequest { kind: KdfKind::Pbkdf2, ..KdfRequest::default() };
+    /// let format = FormatOptions { version: LuksVersion::Luks1, kdf, ..FormatOptions::default() };
+    /// let options = EncryptOptions { format, ..EncryptOptions::default() };
+    /// assert!(options.check(Some(1024), false).is_ok());
+    /// assert!(options.check(Some(1000), false).is_err());
+    /// ```
+    pub fn check(&self, source_len: Option<u64>, detached: bool) -> Result<(), Error> {
+        if self.format.version == LuksVersion::Luks1 {
+            if self.sparse {
+                return Err(Error::refused(
+                    "LUKS1 has no place to say that holes are holes (sparse); LUKS2 has",
+                ));
+            }
+            if let Some(len) = source_len {
+                self.check_luks1_len(len, padded(len, DataUnit::B512))?;
+            }
+        }
+        self.format.check(detached)
+    }
+
+    /// That what `decrypt` will give, which is all that lies behind the header, is the plaintext.
+    fn check_luks1_len(&self, plaintext_len: u64, volume_len: u64) -> Result<(), Error> {
+        if self.omit_length || plaintext_len == volume_len {
+            return Ok(());
+        }
+        Err(Error::refused(format!(
+            "LUKS1 has no place for the plaintext's exact length: {plaintext_len} bytes would be read back as {volume_len}, as they may be if the length is left out"
+        )))
+    }
+
+    /// The same of a volume that fills what is there, once the plaintext's length is known.
+    fn check_end(
+        &self,
+        plaintext_len: u64,
+        volume_len: u64,
+        room: Option<u64>,
+    ) -> Result<(), Error> {
+        match self.format.version {
+            LuksVersion::Luks2 => Ok(()),
+            LuksVersion::Luks1 => {
+                let whole =
+                    room.map_or(volume_len, |room| room - room % u64::from(LUKS1_SECTOR_LEN));
+                self.check_luks1_len(plaintext_len, whole)
+            }
+        }
+    }
 }
 
 /// What was made.
@@ -46,7 +105,7 @@ pub struct Encrypted {
     pub uuid: String,
 }
 
-/// Makes a LUKS2 volume on `output` that holds the bytes of `source`, and flushes it.
+/// Makes a volume on `output` that holds the bytes of `source`, and flushes it.
 ///
 /// `output` is an empty storage that grows, or one of fixed length (a device), whose old header is wiped
 /// before anything else is written. With `detached_header` the header goes there and `output` holds
@@ -54,7 +113,8 @@ pub struct Encrypted {
 ///
 /// Plaintext that is not whole sectors is padded with zeros; its exact length is kept in a
 /// `lucarne-length` token. Without a sector size in the options it is 4096 bytes, or 512 where the
-/// source is whole 512-byte sectors only. On a longer device the segment has a fixed size.
+/// source is whole 512-byte sectors only. On a longer device the segment has a fixed size. LUKS1 knows none of the
+/// three: sectors of 512 bytes up to the device's end.
 /// At most 64 MiB of memory are used besides the key derivation's.
 ///
 /// # Errors
@@ -68,23 +128,20 @@ pub fn encrypt(
     options: &EncryptOptions<'_>,
     control: &Control,
 ) -> Result<Encrypted, Error> {
-    if options.format.version == LuksVersion::Luks1 {
-        return Err(Error::unsupported(
-            "encrypting into a LUKS1 volume: format one, then write",
-        ));
-    }
     let source_len = match &source {
         Source::Storage(storage) => Some(storage.len().map_err(measuring)?),
         Source::Stream(_) => None,
     };
-    let sector_size = options
-        .format
-        .sector_size
-        .unwrap_or_else(|| default_sector_size(source_len));
-    let data_offset = options
-        .format
-        .layout(detached_header.is_some())?
-        .data_offset;
+    let detached = detached_header.is_some();
+    options.check(source_len, detached)?;
+    let sector_size = match options.format.version {
+        LuksVersion::Luks1 => DataUnit::B512,
+        LuksVersion::Luks2 => options
+            .format
+            .sector_size
+            .unwrap_or_else(|| default_sector_size(source_len)),
+    };
+    let data_offset = options.format.first_data_byte(detached)?;
     let device_len = output.len().map_err(measuring)?;
     let room = match device_len {
         0 => None,
@@ -97,13 +154,11 @@ pub fn encrypt(
     if let (Some(len), Some(room)) = (source_len, room) {
         check_room(padded(len, sector_size), room)?;
     }
+    if let Some(len) = source_len {
+        options.check_end(len, padded(len, sector_size), room)?;
+    }
 
-    let new = NewVolume::derive(
-        &options.format,
-        passphrase,
-        sector_size,
-        detached_header.is_some(),
-    )?;
+    let new = AnyNewVolume::derive(&options.format, passphrase, sector_size, detached)?;
     // The key derivation takes a while; who stopped it keeps the volume that was there.
     control.check()?;
     wipe_old_header(detached_header.unwrap_or(output))?;
@@ -140,17 +195,12 @@ pub fn encrypt(
         length: (!options.omit_length && plaintext_len != volume_len).then_some(plaintext_len),
         sparse: options.sparse,
     };
-    let header = new.header(size, token)?;
-    if room.is_some() && detached_header.is_none() {
-        clear_before_data(output, new.layout())?;
-    }
-    // The data before the header that promises it.
-    output.flush().map_err(flushing)?;
-    header_io::write_new(detached_header.unwrap_or(output), &header, &new)?;
+    options.check_end(plaintext_len, volume_len, room)?;
+    let uuid = new.write(output, room.is_some(), detached_header, (size, token))?;
     Ok(Encrypted {
         plaintext_len,
         volume_len,
-        uuid: header.uuid().to_owned(),
+        uuid,
     })
 }
 

@@ -1,9 +1,9 @@
 //! New LUKS1 volumes.
 
-use lucarne_cipher::{DataUnit, SectorCipher};
+use lucarne_cipher::{CipherSpec, DataUnit, SectorCipher};
 use lucarne_format::luks1::{Header, NewHeader, PayloadOffset, VolumeKeyDigest};
 use lucarne_keyslot::{KdfKind, KdfParams};
-use lucarne_secret::with_clean_stack;
+use lucarne_secret::{SecretBytes, with_clean_stack};
 use lucarne_storage::Storage;
 
 use super::{FormatOptions, Formatted};
@@ -11,20 +11,23 @@ use crate::Error;
 use crate::any_header::LUKS1_SECTOR_LEN;
 use crate::error::{flushing, measuring, writing};
 use crate::header_io::{clear, fill_with_noise, wipe_old_header};
+use crate::sector_map::SectorMap;
 
 const SECTOR_LEN: u64 = LUKS1_SECTOR_LEN as u64;
 /// Areas begin at multiples of this, and so does what is behind the last.
 const AREA_ALIGNMENT: u64 = 4096;
 const DATA_ALIGNMENT_DEFAULT: u64 = 1 << 20;
 
+/// In the place of one that is not known yet.
+const NO_DIGEST: VolumeKeyDigest = VolumeKeyDigest {
+    digest: [0; 20],
+    salt: [0; 32],
+    iterations: 1,
+};
+
 /// Finds what would be refused without a passphrase.
 pub(super) fn check(options: &FormatOptions, detached: bool) -> Result<(), Error> {
-    let digest = VolumeKeyDigest {
-        digest: [0; 20],
-        salt: [0; 32],
-        iterations: 1,
-    };
-    plan(options, detached, digest).map(drop)
+    plan(options, detached, NO_DIGEST).map(drop)
 }
 
 pub(super) fn format(
@@ -34,42 +37,123 @@ pub(super) fn format(
     passphrase: &[u8],
     options: &FormatOptions,
 ) -> Result<Formatted, Error> {
-    let detached = detached_data.is_some();
-    let (header, material) = with_clean_stack(|| derive(options, passphrase, detached))?;
+    let new = NewVolume::derive(options, passphrase, detached_data.is_some())?;
     wipe_old_header(device)?;
-    write_new(device, &header, (options.keyslot, &material))?;
-    let room = data_len.saturating_sub(header.payload_offset());
+    new.write(device)?;
+    let room = data_len.saturating_sub(new.header.payload_offset());
     Ok(Formatted {
-        uuid: header.uuid().to_owned(),
+        uuid: new.uuid().to_owned(),
         volume_len: room - room % SECTOR_LEN,
     })
 }
 
-/// The header and the key material of its keyslot.
-fn derive(
-    options: &FormatOptions,
-    passphrase: &[u8],
-    detached: bool,
-) -> Result<(Header, Vec<u8>), Error> {
-    check(options, detached)?;
-    let volume_key = options.new_volume_key()?;
-    SectorCipher::new(&options.cipher, &volume_key, DataUnit::B512)?;
-    let KdfParams::Pbkdf2 { iterations, .. } =
-        options.kdf.resolve(options.hash, volume_key.len())?
-    else {
-        return Err(not_pbkdf2());
-    };
-    let digest_iterations = options.kdf.digest_iterations(options.hash);
-    let digest =
-        lucarne_keyslot::create_luks1_digest(&volume_key, options.hash, digest_iterations)?;
-    let empty = plan(options, detached, digest)?;
-    Ok(lucarne_keyslot::seal_luks1_keyslot(
-        &empty,
-        options.keyslot,
-        &volume_key,
-        passphrase,
-        iterations,
-    )?)
+/// Where the data will begin on their device.
+pub(super) fn data_offset(options: &FormatOptions, detached: bool) -> Result<u64, Error> {
+    plan(options, detached, NO_DIGEST).map(|header| header.payload_offset())
+}
+
+/// A new volume's header and keys, before anything is written.
+pub(crate) struct NewVolume {
+    header: Header,
+    keyslot: u32,
+    key_material: Vec<u8>,
+    cipher: CipherSpec,
+    volume_key: SecretBytes,
+}
+
+impl NewVolume {
+    /// Checks the options, draws the keys and pays for the key derivation.
+    pub(super) fn derive(
+        options: &FormatOptions,
+        passphrase: &[u8],
+        detached: bool,
+    ) -> Result<Self, Error> {
+        with_clean_stack(|| Self::derive_now(options, passphrase, detached))
+    }
+
+    fn derive_now(
+        options: &FormatOptions,
+        passphrase: &[u8],
+        detached: bool,
+    ) -> Result<Self, Error> {
+        check(options, detached)?;
+        let volume_key = options.new_volume_key()?;
+        SectorCipher::new(&options.cipher, &volume_key, DataUnit::B512)?;
+        let KdfParams::Pbkdf2 { iterations, .. } =
+            options.kdf.resolve(options.hash, volume_key.len())?
+        else {
+            return Err(not_pbkdf2());
+        };
+        let digest_iterations = options.kdf.digest_iterations(options.hash);
+        let digest =
+            lucarne_keyslot::create_luks1_digest(&volume_key, options.hash, digest_iterations)?;
+        let empty = plan(options, detached, digest)?;
+        let (header, key_material) = lucarne_keyslot::seal_luks1_keyslot(
+            &empty,
+            options.keyslot,
+            &volume_key,
+            passphrase,
+            iterations,
+        )?;
+        Ok(Self {
+            header,
+            keyslot: options.keyslot,
+            key_material,
+            cipher: options.cipher.clone(),
+            volume_key,
+        })
+    }
+
+    pub(super) fn uuid(&self) -> &str {
+        self.header.uuid()
+    }
+
+    /// The way to the new volume's sectors, for `len` bytes of plaintext at most.
+    pub(super) fn sector_map(&self, len: u64) -> Result<SectorMap, Error> {
+        let cipher =
+            with_clean_stack(|| SectorCipher::new(&self.cipher, &self.volume_key, DataUnit::B512))?;
+        Ok(SectorMap::new(
+            cipher,
+            LUKS1_SECTOR_LEN as usize,
+            self.header.payload_offset(),
+            len - len % SECTOR_LEN,
+        ))
+    }
+
+    /// Writes the header where none is valid any more.
+    ///
+    /// First zeros up to the payload, noise in the keyslots' areas and the key material, flushed; then what of the
+    /// header lies behind its first sector, flushed: a crash up to here leaves no magic, so no volume. Then the first
+    /// sector, which a disk writes whole, flushed.
+    pub(super) fn write(&self, device: &dyn Storage) -> Result<(), Error> {
+        let header = &self.header;
+        let end = match header.payload_offset() {
+            0 => header.keyslots_end().next_multiple_of(AREA_ALIGNMENT),
+            payload_offset => payload_offset,
+        };
+        if device.len().map_err(measuring)? < end {
+            // A device cannot be lengthened; whether the header fits shows when it is written.
+            let _ = device.set_len(end);
+        }
+        clear(device, 0..end)?;
+        for area in header.keyslots().iter().map(|keyslot| &keyslot.area) {
+            fill_with_noise(device, area.start, area.end - area.start)?;
+        }
+        if let Some(keyslot) = header.keyslot(self.keyslot) {
+            let offset = keyslot.area.start;
+            device
+                .write_at(&self.key_material, offset)
+                .map_err(writing(offset))?;
+        }
+        device.flush().map_err(flushing)?;
+        let bytes = header.encode();
+        let (first, rest) = bytes.split_at(LUKS1_SECTOR_LEN as usize);
+        for (offset, part) in [(SECTOR_LEN, rest), (0, first)] {
+            device.write_at(part, offset).map_err(writing(offset))?;
+            device.flush().map_err(flushing)?;
+        }
+        Ok(())
+    }
 }
 
 /// The header without a keyslot; all that LUKS1 has not is refused.
@@ -148,40 +232,4 @@ fn payload_offset(options: &FormatOptions, detached: bool) -> Result<PayloadOffs
             })
         }
     }
-}
-
-/// Writes the header where none is valid any more.
-///
-/// First zeros up to the payload, noise in the keyslots' areas and the key material, flushed; then what of the header lies
-/// behind its first sector, flushed: a crash up to here leaves no magic, so no volume. Then the first
-/// sector, which a disk writes whole, flushed.
-fn write_new(
-    device: &dyn Storage,
-    header: &Header,
-    (keyslot, material): (u32, &[u8]),
-) -> Result<(), Error> {
-    let end = match header.payload_offset() {
-        0 => header.keyslots_end().next_multiple_of(AREA_ALIGNMENT),
-        payload_offset => payload_offset,
-    };
-    if device.len().map_err(measuring)? < end {
-        // A device cannot be lengthened; whether the header fits shows when it is written.
-        let _ = device.set_len(end);
-    }
-    clear(device, 0..end)?;
-    for area in header.keyslots().iter().map(|keyslot| &keyslot.area) {
-        fill_with_noise(device, area.start, area.end - area.start)?;
-    }
-    if let Some(keyslot) = header.keyslot(keyslot) {
-        let offset = keyslot.area.start;
-        device.write_at(material, offset).map_err(writing(offset))?;
-    }
-    device.flush().map_err(flushing)?;
-    let bytes = header.encode();
-    let (first, rest) = bytes.split_at(LUKS1_SECTOR_LEN as usize);
-    for (offset, part) in [(SECTOR_LEN, rest), (0, first)] {
-        device.write_at(part, offset).map_err(writing(offset))?;
-        device.flush().map_err(flushing)?;
-    }
-    Ok(())
 }

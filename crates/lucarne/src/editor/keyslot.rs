@@ -27,6 +27,8 @@ pub struct KeyslotOptions {
     /// The area's cipher and the length of its key in bytes. `None`: the data's cipher and the volume
     /// key's length, or `aes-xts-plain64` with 64 bytes where key material cannot be encrypted so.
     pub area_cipher: Option<(CipherSpec, usize)>,
+    /// A token that shall serve it too; LUKS1 has none.
+    pub token: Option<u32>,
 }
 
 impl Default for KeyslotOptions {
@@ -36,6 +38,7 @@ impl Default for KeyslotOptions {
             kdf: KdfRequest::default(),
             hash: Hash::Sha256,
             area_cipher: None,
+            token: None,
         }
     }
 }
@@ -48,7 +51,7 @@ impl HeaderEditor<'_> {
     ///
     /// # Errors
     /// [`Error::Refused`] if the number is taken or above 31, all are taken, the keyslots area has no room, the
-    /// header has requirements, or the costs are outside of what a new keyslot may have;
+    /// token is not there, the header has requirements, or the costs are outside of what a new keyslot may have;
     /// [`Error::Unsupported`] from the cipher, [`Error::OutOfMemory`], [`Error::Busy`], [`Error::Io`].
     pub fn add_keyslot(
         &mut self,
@@ -61,7 +64,10 @@ impl HeaderEditor<'_> {
         let (keyslot, material) = self.seal(&key.volume_key, passphrase, options)?;
         let header = self.header().edit(|draft| {
             draft.insert_keyslot(id, &keyslot)?;
-            draft.assign_keyslot(key.digest, id)
+            draft.assign_keyslot(key.digest, id)?;
+            options
+                .token
+                .map_or(Ok(()), |token| draft.assign_token(token, id))
         })?;
         self.commit(Change {
             material: Some((keyslot.area.offset, material)),
@@ -94,7 +100,10 @@ impl HeaderEditor<'_> {
         let header = self.header().edit(|draft| {
             draft.insert_keyslot(id, &keyslot)?;
             draft.insert_digest(digest_id, &digest)?;
-            draft.assign_keyslot(digest_id, id)
+            draft.assign_keyslot(digest_id, id)?;
+            options
+                .token
+                .map_or(Ok(()), |token| draft.assign_token(token, id))
         })?;
         self.commit(Change {
             material: Some((keyslot.area.offset, material)),
@@ -132,17 +141,22 @@ impl HeaderEditor<'_> {
         };
         let (mut keyslot, material) = self.seal(&key.volume_key, passphrase, options)?;
         keyslot.priority = priority;
-        let tokens = self.tokens_of(old_id);
+        let mut tokens = self.tokens_of(old_id);
+        tokens.extend(options.token);
         let header = self.header().edit(|draft| {
             if id == old_id {
-                return draft.update_keyslot(id, &keyslot);
+                draft.update_keyslot(id, &keyslot)?;
+            } else {
+                draft.insert_keyslot(id, &keyslot)?;
+                draft.assign_keyslot(key.digest, id)?;
             }
-            draft.insert_keyslot(id, &keyslot)?;
-            draft.assign_keyslot(key.digest, id)?;
             for token in tokens {
                 draft.assign_token(token, id)?;
             }
-            draft.remove_keyslot(old_id)
+            match id == old_id {
+                true => Ok(()),
+                false => draft.remove_keyslot(old_id),
+            }
         })?;
         self.commit(Change {
             material: Some((keyslot.area.offset, material)),

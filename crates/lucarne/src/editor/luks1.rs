@@ -141,7 +141,7 @@ impl<'s> Luks1Editor<'s> {
     ///
     /// # Errors
     /// [`Error::Refused`] if the number is taken or above 7, all are taken, or the options ask for another
-    /// key derivation than PBKDF2 or for a cipher; [`Error::Unsupported`] from cipher and hash,
+    /// key derivation than PBKDF2, for a cipher or a token; [`Error::Unsupported`] from cipher and hash,
     /// [`Error::Busy`], [`Error::Io`].
     pub fn add_keyslot(
         &mut self,
@@ -294,6 +294,9 @@ impl<'s> Luks1Editor<'s> {
             return Err(Error::refused(
                 "a LUKS1 keyslot has the data's cipher; LUKS2 can have others",
             ));
+        }
+        if options.token.is_some() {
+            return Err(Error::refused("a LUKS1 volume has no tokens; LUKS2 has"));
         }
         // What cannot be is refused before the key derivation is paid for.
         header.with_keyslot(id, 1, [0; 32])?;

@@ -153,6 +153,40 @@ pub fn unlock_by_token(
         .unwrap_or(Error::NoUsableToken))
 }
 
+/// The passphrase that one token stands for, whatever it serves: that of a new keyslot
+/// ([`KeyslotOptions::token`](crate::KeyslotOptions::token)). The first of `unlockers` that takes the token is asked.
+///
+/// # Errors
+/// [`Error::NoUsableToken`] where there is no token with this number, or nobody takes it; [`Error::Token`] where it gave
+/// none.
+///
+/// ```
+/// # use lucarne::{FormatOptions, HeaderEditor, KdfKind, KdfRequest, KeyringToken, MemoryStorage};
+/// # let kdf = KdfRequest { kind: KdfKind::Pbkdf2, iterations: Some(1000), ..KdfRequest::default() };
+/// # let image = MemoryStorage::with_len(17 << 20);
+/// # lucarne::format(&image, None, b"an example", &FormatOptions { kdf, ..Default::default() })?;
+/// use lucarne::{Error, KernelKeyring, passphrase_of_token};
+/// # let mut editor = HeaderEditor::open(&image)?;
+/// # editor.add_keyring_token(None, false, &KeyringToken::new("lucarne:none")?, &[])?;
+/// let of = |id| passphrase_of_token(editor.header(), &[&KernelKeyring], id);
+/// assert!(matches!(of(0), Err(Error::Token { id: 0, .. })));
+/// assert!(matches!(of(1), Err(Error::NoUsableToken)));
+/// # Ok::<(), lucarne::Error>(())
+/// ```
+pub fn passphrase_of_token(
+    header: &Header,
+    unlockers: &[&dyn Unlocker],
+    id: u32,
+) -> Result<SecretBytes, Error> {
+    let token = header.metadata().tokens().get(&id);
+    let token = token.ok_or(Error::NoUsableToken)?;
+    let unlocker = unlockers.iter().find(|unlocker| unlocker.takes(token));
+    unlocker
+        .ok_or(Error::NoUsableToken)?
+        .passphrase(id, token)
+        .map_err(|fault| Error::Token { id, fault })
+}
+
 /// The keyslots that a token serves and that may be tried, in their order.
 fn served(
     header: &Header,

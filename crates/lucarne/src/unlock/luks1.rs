@@ -1,6 +1,6 @@
 //! LUKS1: one digest for all keyslots, which are tried by number.
 
-use lucarne_format::luks1::{Header, KeyslotState};
+use lucarne_format::luks1::{Header, Keyslot, KeyslotState};
 use lucarne_keyslot::CostMeter;
 use lucarne_secret::SecretBytes;
 
@@ -31,7 +31,8 @@ pub(super) fn verify_volume_key(
     })
 }
 
-/// The keyslots to try in order, and why another cannot be tried.
+/// The keyslots to try in order, and why another cannot be tried. One that is active keeps those behind it from being
+/// tried, as in cryptsetup, unless they are asked for by number.
 pub(super) fn candidates(
     header: &Header,
     options: &UnlockOptions,
@@ -63,8 +64,19 @@ pub(super) fn candidates(
             Ok(candidate) => candidates.push(candidate),
             Err(defect) => {
                 in_the_way.get_or_insert(defect);
+                if is_active(keyslot) {
+                    break;
+                }
             }
         }
     }
     Ok((candidates, in_the_way))
+}
+
+fn is_active(keyslot: &Keyslot) -> bool {
+    match keyslot.state {
+        KeyslotState::Active { .. } => true,
+        KeyslotState::Inactive => false,
+        KeyslotState::Unusable { is_active, .. } => is_active,
+    }
 }

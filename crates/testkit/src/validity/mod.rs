@@ -1,4 +1,4 @@
-//! A corpus of LUKS2 headers, each a sound one with one rule of the format broken, or nearly broken.
+//! A corpus of headers, each a sound one with one rule of the format broken, or nearly broken.
 //!
 //! | module | what its cases are about |
 //! |---|---|
@@ -7,12 +7,14 @@
 //! | `members` | every member of every object: absent, of another type, and its values at the limits |
 //! | `relations` | members against each other: references, numbering, areas, segments, re-encryption |
 //! | `copies` | the two copies against each other, and files that end early |
+//! | `luks1` | LUKS1, all of it |
 //!
 //! Nothing is committed but the code: a case is a change of one of `testdata/images`, and the same in every run. A
 //! case's name is what the committed lists of verdicts know it by.
 
 mod binary;
 mod copies;
+mod luks1;
 mod members;
 mod relations;
 mod text;
@@ -25,7 +27,7 @@ use crate::luks2;
 use crate::scratch::Scratch;
 use crate::vectors::Vector;
 
-/// The passphrase of every case's keyslot 0.
+/// The passphrase of every case's keyslot, which is number 0 in LUKS2.
 pub const PASSPHRASE: &str = "fixture passphrase";
 
 /// A sound volume that cases are changes of.
@@ -45,11 +47,13 @@ pub enum Base {
     Reencryption,
     /// The header in a file of its own.
     Detached,
+    /// LUKS1 with aes-xts-plain64 and a key of 64 bytes, in keyslot 6.
+    Luks1,
 }
 
 impl Base {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
+    /// Those of LUKS2.
+    pub const LUKS2: [Self; 7] = [
         Self::Plain,
         Self::Argon2,
         Self::Large,
@@ -69,6 +73,7 @@ impl Base {
             Self::Unbound => "unbound",
             Self::Reencryption => "reencryption",
             Self::Detached => "detached",
+            Self::Luks1 => "luks1",
         }
     }
 
@@ -82,6 +87,7 @@ impl Base {
             Self::Unbound => "keyslots-unbound",
             Self::Reencryption => "refused-reencryption",
             Self::Detached => "detached-header",
+            Self::Luks1 => "luks1-xts-512",
         }
     }
 }
@@ -118,7 +124,8 @@ impl Bases {
             };
             (base, Image { header, data })
         };
-        Self(Base::ALL.into_iter().map(of).collect())
+        let bases = Base::LUKS2.into_iter().chain([Base::Luks1]);
+        Self(bases.map(of).collect())
     }
 
     /// The sound volume itself.
@@ -211,10 +218,18 @@ impl Corpus {
     }
 }
 
-/// The cases, sound volumes first.
+/// The cases of LUKS1, the sound volume first.
+pub fn luks1_corpus() -> Vec<Case> {
+    let mut corpus = Corpus::default();
+    corpus.push(Base::Luks1, "sound", |_| {});
+    luks1::cases(&mut corpus);
+    corpus.0
+}
+
+/// The cases of LUKS2, sound volumes first.
 pub fn corpus() -> Vec<Case> {
     let mut corpus = Corpus::default();
-    for base in Base::ALL {
+    for base in Base::LUKS2 {
         corpus.push(base, "sound", |_| {});
     }
     binary::cases(&mut corpus);
@@ -269,9 +284,10 @@ mod tests {
 
     #[test]
     fn names_fit_a_table() {
-        let cases = corpus();
-        assert!(cases.len() >= 250, "{} cases", cases.len());
-        for case in cases {
+        let (luks2, luks1) = (corpus(), luks1_corpus());
+        assert!(luks2.len() >= 250, "{} cases", luks2.len());
+        assert!(luks1.len() >= 60, "{} cases", luks1.len());
+        for case in luks2.into_iter().chain(luks1) {
             let fits = case.name.bytes().all(|byte| (b' '..0x7f).contains(&byte));
             assert!(fits, "{:?}", case.name);
         }
@@ -282,7 +298,7 @@ mod tests {
         let bases = Bases::unpack();
         let (mut names, mut images) = (BTreeSet::new(), BTreeMap::new());
         let mut doubles = Vec::new();
-        for case in corpus() {
+        for case in corpus().into_iter().chain(luks1_corpus()) {
             let image = case.image(&bases);
             assert!(image == case.image(&bases), "{}", case.name);
             let data = image.data.unwrap_or_default();
