@@ -1,43 +1,63 @@
 //! A backup of a header, put back on a device that has another: refused with nothing written, or the device
 //! has the backup's header afterwards.
 //!
-//! The input is the backup's first bytes; checksums are put right unless the last byte is `R`.
+//! The input is the backup's first bytes; the checksums of LUKS2 are put right unless the last byte is `R`. The
+//! file is as long as a backup of that header has to be.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lucarne::{HeaderBackup, MemoryStorage, Storage, read_header};
+use lucarne::{AnyHeader, AnyHeaderBackup, HeaderRef, MemoryStorage, Storage, read_any_header};
 use sha2::{Digest, Sha256};
 
-const DEVICE_LEN: usize = 2 << 20;
+/// Room for the keyslots of a small header of either version.
+const DEVICE_LEN: usize = 4 << 20;
 
 fuzz_target!(|input: &[u8]| {
     let Some((&last, start)) = input.split_last() else {
         return;
     };
     let mut file = start.to_vec();
-    // As long as a backup of a small header is.
-    file.resize(file.len().max(32 << 10).next_multiple_of(4096), 0);
+    file.resize(file.len().max(backup_len(start)).next_multiple_of(4096), 0);
     if last != b'R' {
         fix_checksums(&mut file);
     }
-    let Ok(backup) = HeaderBackup::read(&MemoryStorage::from(file)) else {
+    let Ok(backup) = AnyHeaderBackup::read(&MemoryStorage::from(file)) else {
         return;
     };
-    let keyslots = backup.header().metadata().keyslots_area();
-    assert!(backup.as_bytes().len() as u64 >= keyslots.start);
+    assert!(backup.as_bytes().len() as u64 >= keyslots_start(backup.header()));
     let device = MemoryStorage::with_len(DEVICE_LEN);
     let Ok(restore) = backup.compare(&device) else {
         return untouched(&device);
     };
     let _ = (restore.warnings(), restore.is_atomic());
     match restore.run(None) {
-        Ok(()) => {
-            let restored = read_header(&device).expect("a restored header is read").header;
-            assert_eq!(restored.metadata(), backup.header().metadata());
-        }
+        Ok(()) => match (read_any_header(&device), backup.header()) {
+            (Ok(AnyHeader::Luks1(restored)), HeaderRef::Luks1(header)) => assert_eq!(restored, *header),
+            (Ok(AnyHeader::Luks2(restored)), HeaderRef::Luks2(header)) => {
+                assert_eq!(restored.header.metadata(), header.metadata());
+            }
+            (restored, _) => panic!("restored was {restored:?}"),
+        },
         Err(_) => untouched(&device),
     }
 });
+
+/// LUKS1 has its keyslots before the payload, whose first sector is told at byte 104.
+fn backup_len(start: &[u8]) -> usize {
+    const LUKS2_LEN: usize = 32 << 10;
+    let (Some([0, 1]), Some(sectors)) = (start.get(6..8), start.get(104..108)) else {
+        return LUKS2_LEN;
+    };
+    let sectors = u32::from_be_bytes(sectors.try_into().expect("four bytes"));
+    (sectors as usize).saturating_mul(512).clamp(LUKS2_LEN, DEVICE_LEN)
+}
+
+fn keyslots_start(header: HeaderRef<'_>) -> u64 {
+    match header {
+        HeaderRef::Luks1(_) => 592,
+        HeaderRef::Luks2(header) => header.metadata().keyslots_area().start,
+    }
+}
 
 fn untouched(device: &MemoryStorage) {
     let mut bytes = vec![0; DEVICE_LEN];
