@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{CHEAP, assert_refused, command, decrypted, key_file, lucarne, must, words};
 use lucarne_testkit::cryptsetup::Cryptsetup;
@@ -42,12 +43,19 @@ fn reencrypt(scratch: &Scratch, options: &[&str], image: &Path) -> Vec<OsString>
     with_key("reencrypt", scratch, &[&CHEAP, options].concat(), image)
 }
 
+/// The fixtures have their UUIDs in common, and a volume of one UUID is re-encrypted by one process at a time.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn json_of(image: &Path) -> Value {
     luks2::json(&std::fs::read(image).unwrap(), 0)
 }
 
 #[test]
 fn forged_metadata_is_refused_by_the_verbs_that_would_act_on_it() {
+    let _one_at_a_time = one_at_a_time();
     let cases: [(&str, &str, Value, &str); 8] = [
         (
             "reencrypt/checksum-torn",
@@ -121,6 +129,7 @@ fn forged_metadata_is_refused_by_the_verbs_that_would_act_on_it() {
 /// As cryptsetup's does: the interrupted zone and no more.
 #[test]
 fn repair_finishes_the_interrupted_zone() {
+    let _one_at_a_time = one_at_a_time();
     for name in [
         "reencrypt/checksum-torn",
         "reencrypt/journal-torn",
@@ -181,6 +190,7 @@ fn repair_finishes_the_interrupted_zone() {
 /// cryptsetup destroys the old keyslots before it drops the metadata; killed there, it refuses to go on.
 #[test]
 fn what_cryptsetup_leaves_at_its_end_is_finished() {
+    let _one_at_a_time = one_at_a_time();
     for name in ["all-new", "all-new-old-key-wiped", "all-new-old-key-gone"] {
         let left = state(&format!("reencrypt/{name}"));
         let scratch = Scratch::new();

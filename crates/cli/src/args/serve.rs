@@ -28,7 +28,7 @@ pub(crate) struct ServeArgs {
     pub(crate) nbd: NbdAddress,
 
     /// Refuse to write
-    #[arg(short = 'r', long = "read-only", alias = "readonly")]
+    #[arg(short = 'r', long = "readonly", visible_alias = "read-only")]
     pub(crate) read_only: bool,
 
     /// Give the space of what clients trim back to the file system: who sees the image can then tell which sectors are

@@ -56,6 +56,9 @@ fn reencrypt(args: &ReencryptArgs, common: &CommonArgs, report: &Report) -> anyh
     if header.metadata().reencryption().is_some() {
         return resume(args, common, report, &opened, header);
     }
+    if args.resume_only {
+        return Err(nothing_to_resume(&args.device));
+    }
     let mut options = options::translate(args, common, header)?;
     options.resilience = options::in_place(args)?;
     let _graceful = Graceful::begin()?;
