@@ -242,6 +242,20 @@ impl BinaryFields {
         salt: [u8; HEADER_SALT_LEN],
         json_area: &[u8],
     ) -> RawHeader {
+        let mut raw = self.to_raw_without_checksum(copy, salt);
+        let digest = self.checksum.digest([raw.as_bytes(), json_area]);
+        for (to, from) in raw.csum.iter_mut().zip(digest) {
+            *to = from;
+        }
+        raw
+    }
+
+    /// The binary header of `copy` with zeros for its checksum.
+    pub(super) fn to_raw_without_checksum(
+        &self,
+        copy: HeaderCopy,
+        salt: [u8; HEADER_SALT_LEN],
+    ) -> RawHeader {
         let mut raw = RawHeader::new_zeroed();
         raw.magic = copy.magic();
         raw.version = U16::new(VERSION);
@@ -253,10 +267,6 @@ impl BinaryFields {
         raw.subsystem = *self.subsystem.raw();
         raw.hdr_offset = U64::new(copy.offset(self.header_size));
         for (to, from) in raw.csum_alg.iter_mut().zip(self.checksum.as_str().bytes()) {
-            *to = from;
-        }
-        let digest = self.checksum.digest([raw.as_bytes(), json_area]);
-        for (to, from) in raw.csum.iter_mut().zip(digest) {
             *to = from;
         }
         raw

@@ -151,6 +151,27 @@ impl Header {
     /// `Refused` if the JSON does not fit its area: only numbers with a fraction take more room than
     /// they were read from, so this does not happen to headers of known tools.
     pub fn encode(&self, copy: HeaderCopy, salt: [u8; HEADER_SALT_LEN]) -> Result<Vec<u8>, Error> {
+        let json_area = self.json_area()?;
+        let raw = self.fields.to_raw(copy, salt, &json_area);
+        Ok([raw.as_bytes(), &json_area].concat())
+    }
+
+    /// The bytes of the primary copy with zeros for salt and checksum: what is the same however often the same
+    /// header is written.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::encode`].
+    pub fn encode_without_checksum(&self) -> Result<Vec<u8>, Error> {
+        let json_area = self.json_area()?;
+        let raw = self
+            .fields
+            .to_raw_without_checksum(HeaderCopy::Primary, [0; HEADER_SALT_LEN]);
+        Ok([raw.as_bytes(), &json_area].concat())
+    }
+
+    /// The JSON's text and zeros after it, as many bytes as the area has.
+    fn json_area(&self) -> Result<Vec<u8>, Error> {
         let mut json_area = json_area::serialize(self.metadata.json());
         let json_size = json_size_bytes(&self.fields);
         let size = usize::try_from(json_size).unwrap_or(usize::MAX);
@@ -162,13 +183,7 @@ impl Header {
             .into());
         }
         json_area.resize(size, 0);
-        let mut bytes = self
-            .fields
-            .to_raw(copy, salt, &json_area)
-            .as_bytes()
-            .to_vec();
-        bytes.append(&mut json_area);
-        Ok(bytes)
+        Ok(json_area)
     }
 
     /// Bytes of one copy: binary header and JSON area.

@@ -30,13 +30,22 @@ pub(super) fn parse(area: &[u8]) -> Result<Map<String, Value>, CorruptKind> {
         .position(|&byte| byte == 0)
         .ok_or(CorruptKind::JsonUnterminated(area.len()))?;
     let (text, rest) = area.split_at(end);
-    if let Some(after) = rest.iter().position(|&byte| byte != 0) {
+    if let Some(after) = first_not_zero(rest) {
         return Err(CorruptKind::JsonTrailing {
             byte: rest.get(after).copied().unwrap_or_default(),
             at: end.saturating_add(after),
         });
     }
     parse_text(text)
+}
+
+/// Up to 4 MiB of zeros follow the text: many at a time are looked at.
+fn first_not_zero(bytes: &[u8]) -> Option<usize> {
+    const STEP: usize = 256;
+    let has_more = |step: &[u8]| step.iter().fold(0, |all, &byte| all | byte) != 0;
+    let start = bytes.chunks(STEP).position(has_more)?.saturating_mul(STEP);
+    let within = bytes.get(start..)?.iter().position(|&byte| byte != 0)?;
+    Some(start.saturating_add(within))
 }
 
 /// The object that `text` spells.
@@ -229,6 +238,13 @@ mod tests {
             error(b"{}\0\0x\0"),
             "JSON area has byte 0x78 at 4, after the JSON's end"
         );
+        for at in [3, 257, 258, 259, 511, 600, 999] {
+            let mut area = b"{}".to_vec();
+            area.resize(1000, 0);
+            area[at] = b'x';
+            let expected = format!("JSON area has byte 0x78 at {at}, after the JSON's end");
+            assert_eq!(error(&area), expected);
+        }
         assert!(error(b"{}x\0").contains("trailing characters"));
         assert!(error(b"{\0").contains("EOF"));
     }

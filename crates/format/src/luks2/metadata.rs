@@ -143,6 +143,12 @@ impl Metadata {
         String::from_utf8_lossy(&json_area::serialize(&self.json)).into_owned()
     }
 
+    /// Bytes of [`Self::to_json_text`].
+    #[must_use]
+    pub fn json_text_len(&self) -> usize {
+        json_area::serialize(&self.json).len()
+    }
+
     /// `config.flags`: persistent activation flags, `allow-discards`.
     #[must_use]
     pub fn flags(&self) -> &[String] {

@@ -7,7 +7,8 @@
 //! secondary with it. Nothing is repaired here: a read never writes.
 
 use super::binary_header::{
-    BINARY_LEN_BYTES, HEADER_SIZE_MAX, HEADER_SIZE_MIN, Magic, RawHeader, UncheckedCopy,
+    BINARY_LEN_BYTES, BinaryFields, HEADER_SIZE_MAX, HEADER_SIZE_MIN, Magic, RawHeader,
+    UncheckedCopy,
 };
 use super::{Header, HeaderCopy, Metadata, foreign};
 use crate::error::{CorruptKind, UnsupportedKind};
@@ -153,40 +154,39 @@ impl Header {
         ];
         let seqids =
             [&primary, &secondary].map(|copy| copy.as_ref().ok().map(|copy| copy.fields.seqid));
-        let (chosen, repair) = match both_usable(primary, secondary) {
-            (Ok(primary), Ok(secondary)) => {
-                let (p, s) = (primary.copy.fields.seqid, secondary.copy.fields.seqid);
-                if s > p {
-                    let stale = Defect::Stale {
-                        seqid: p,
-                        newest: s,
-                    };
-                    (secondary, Repair::of_primary(stale))
-                } else if p > s {
-                    let stale = Defect::Stale {
-                        seqid: s,
-                        newest: p,
-                    };
-                    (primary, Repair::of_secondary(stale))
-                } else if primary.copy.fields != secondary.copy.fields
-                    || primary.copy.json_area != secondary.copy.json_area
-                {
-                    (primary, Repair::of_secondary(Defect::Differs { seqid: p }))
-                } else {
-                    (primary, Repair::default())
+        let (chosen, repair) = match both_usable(primary, secondary)? {
+            Both::Same {
+                primary,
+                secondary,
+                metadata,
+            } => {
+                let (newest, repair) = newest(&primary.fields, &secondary.fields, true);
+                let copy = match newest {
+                    HeaderCopy::Primary => primary,
+                    HeaderCopy::Secondary => secondary,
+                };
+                (UsableCopy { copy, metadata }, repair)
+            }
+            Both::Apart(Ok(primary), Ok(secondary)) => {
+                let (newest, repair) = newest(&primary.copy.fields, &secondary.copy.fields, false);
+                match newest {
+                    HeaderCopy::Primary => (primary, repair),
+                    HeaderCopy::Secondary => (secondary, repair),
                 }
             }
-            (Ok(primary), Err(error)) => {
+            Both::Apart(Ok(primary), Err(error)) => {
                 let [_, seqid] = seqids;
                 let unusable = Defect::Unusable { seqid, error };
                 (primary, Repair::of_secondary(unusable))
             }
-            (Err(error), Ok(secondary)) => {
+            Both::Apart(Err(error), Ok(secondary)) => {
                 let [seqid, _] = seqids;
                 let unusable = Defect::Unusable { seqid, error };
                 (secondary, Repair::of_primary(unusable))
             }
-            (Err(primary), Err(secondary)) => return Err(both_bad(primary, secondary)),
+            Both::Apart(Err(primary), Err(secondary)) => {
+                return Err(both_bad(primary, secondary));
+            }
         };
         Ok(Selected {
             header: Self {
@@ -215,24 +215,52 @@ impl Repair {
     }
 }
 
+/// Both copies, as far as their JSON is good.
+#[expect(clippy::large_enum_variant, reason = "there is one a volume")]
+enum Both {
+    /// With the same JSON.
+    Same {
+        primary: UncheckedCopy,
+        secondary: UncheckedCopy,
+        metadata: Metadata,
+    },
+    Apart(Result<UsableCopy, Error>, Result<UsableCopy, Error>),
+}
+
 /// Checks the JSON of both copies, once where it is the same: as a rule it is.
-fn both_usable(
-    primary: Readable,
-    secondary: Readable,
-) -> (Result<UsableCopy, Error>, Result<UsableCopy, Error>) {
-    let is_same = match (&primary, &secondary) {
-        (Ok(primary), Ok(secondary)) => primary.json_area == secondary.json_area,
-        _ => false,
-    };
-    let primary = usable(primary);
-    let secondary = match &primary {
-        Ok(primary) if is_same => secondary.map(|copy| UsableCopy {
-            copy,
-            metadata: primary.metadata.clone(),
-        }),
-        _ => usable(secondary),
-    };
-    (primary, secondary)
+fn both_usable(primary: Readable, secondary: Readable) -> Result<Both, Error> {
+    match (primary, secondary) {
+        (Ok(primary), Ok(secondary)) if primary.json_area == secondary.json_area => {
+            let metadata = Metadata::from_json_area(&primary.json_area)
+                .map_err(|error| both_bad(error.clone(), error))?;
+            Ok(Both::Same {
+                primary,
+                secondary,
+                metadata,
+            })
+        }
+        (primary, secondary) => Ok(Both::Apart(usable(primary), usable(secondary))),
+    }
+}
+
+/// Of two good copies the one to use, the primary where they are equally new, and what is wrong with the other.
+fn newest(
+    primary: &BinaryFields,
+    secondary: &BinaryFields,
+    has_same_json: bool,
+) -> (HeaderCopy, Repair) {
+    let (p, s) = (primary.seqid, secondary.seqid);
+    let stale = |seqid, newest| Defect::Stale { seqid, newest };
+    if s > p {
+        (HeaderCopy::Secondary, Repair::of_primary(stale(p, s)))
+    } else if p > s {
+        (HeaderCopy::Primary, Repair::of_secondary(stale(s, p)))
+    } else if primary != secondary || !has_same_json {
+        let differs = Defect::Differs { seqid: p };
+        (HeaderCopy::Primary, Repair::of_secondary(differs))
+    } else {
+        (HeaderCopy::Primary, Repair::default())
+    }
 }
 
 fn usable(copy: Readable) -> Result<UsableCopy, Error> {

@@ -1,6 +1,6 @@
 //! Pins: what must stand in a header.
 
-use lucarne_format::luks2::{Header, HeaderCopy};
+use lucarne_format::luks2::Header;
 use sha2::{Digest as _, Sha256};
 
 use super::finding::quoted;
@@ -155,11 +155,7 @@ impl Pins {
 /// # Errors
 /// [`Error::Refused`] if the JSON no longer fits its area; no header of a known tool is such.
 pub fn header_hash(header: &Header) -> Result<[u8; 32], Error> {
-    let mut copy = header.encode(HeaderCopy::Primary, [0; 64])?;
-    if let Some(checksum) = copy.get_mut(448..512) {
-        checksum.fill(0);
-    }
-    Ok(Sha256::digest(&copy).into())
+    Ok(Sha256::digest(header.encode_without_checksum()?).into())
 }
 
 /// The digest that [`Pins::volume_key_digest`] pins, in hexadecimal; `None` unless exactly one digest

@@ -42,7 +42,7 @@ impl Judge<'_> {
 
     pub(super) fn config(&mut self, metadata: &Metadata) {
         if self.is_on(Rule::JsonBytes) {
-            let len = metadata.to_json_text().len() as u64;
+            let len = metadata.json_text_len() as u64;
             self.number(Rule::JsonBytes, || "the JSON".into(), len);
         }
         let size = metadata.keyslots_size();
