@@ -7,6 +7,7 @@ mod aarch64;
 mod command;
 mod crash;
 mod fixtures;
+mod i686;
 mod kernel_test;
 mod no_c;
 mod packages;
@@ -34,6 +35,8 @@ enum Task {
     Validity(kernel_test::validity::Options),
     /// Run the sector ciphers' tests for aarch64 under emulation
     Aarch64Test(aarch64::Options),
+    /// Check the library and run the format's tests for 32-bit x86
+    I686Test,
     /// Run the tests of the crates with unsafe code under address sanitizer and memcheck
     Sanitize(sanitize::Options),
     /// Compare the sector ciphers' instructions with the record, and their speed with their limit
@@ -53,6 +56,7 @@ fn main() -> Result<()> {
         Task::Crash => crash::run_all(),
         Task::Validity(options) => kernel_test::validity::run(&options),
         Task::Aarch64Test(options) => aarch64::run(&options),
+        Task::I686Test => i686::run(),
         Task::Sanitize(options) => sanitize::run(&options),
         Task::Speed(options) => speed::run(&options),
         Task::MakeFixtures(options) => fixtures::run(&options),
