@@ -422,3 +422,30 @@ fn what_cannot_be_served_is_said_before_a_door_opens() {
     );
     assert!(std::fs::read(&image).unwrap() == before);
 }
+
+#[test]
+fn what_is_served_for_writing_is_neither_reencrypted_nor_served_twice() {
+    let scratch = Scratch::new();
+    let image = encrypted(&scratch, "image", &stream("held", 4 << 20), &[]);
+    let before = std::fs::read(&image).unwrap();
+    let served = Served::start(&scratch, &at_socket(&scratch, &image, &[]));
+    let key = key_file(&scratch);
+    let mut reencrypt = words!["reencrypt", "-q", "--key-file", &key].to_vec();
+    reencrypt.extend(common::CHEAP.map(OsString::from));
+    reencrypt.push(image.clone().into());
+    assert_refused("reencrypt", &lucarne(&reencrypt), 5, "busy");
+    let mut address = OsString::from("unix:");
+    address.push(scratch.path("second"));
+    let second = lucarne(words![
+        "serve",
+        "--key-file",
+        &key,
+        "--nbd",
+        address,
+        &image
+    ]);
+    assert_refused("a second server", &second, 5, "another process serves it");
+    assert!(std::fs::read(&image).unwrap() == before);
+    assert_eq!(served.stop(), Some(0));
+    assert_eq!(lucarne(&reencrypt).code, Some(0));
+}

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::Context;
-use lucarne::Access;
+use lucarne::{Access, HeaderLock, HeaderRef, Storage, read_any_header_within};
 use lucarne_serve::{
     VolumeExport,
     nbd::{Server, ServerOptions},
@@ -55,8 +55,12 @@ pub(crate) fn run(args: &ServeArgs, common: &CommonArgs, report: &Report) -> any
         allowed_uid: args.allowed_uid,
         ..ServerOptions::default()
     })?;
+    let mut locks = Vec::new();
     for ((image, opened), name) in args.images.iter().zip(&opened).zip(names) {
         let unlocking = Unlocking::new(image, &args.opening, StdinRole::Free, common);
+        if !args.read_only && !common.disable_locks {
+            locks.push(lock(image, opened, args)?);
+        }
         let volume = unlocking.volume(opened, report)?;
         if !args.read_only {
             // An unfinished re-encryption is read, and not written.
@@ -93,6 +97,23 @@ pub(crate) fn run(args: &ServeArgs, common: &CommonArgs, report: &Report) -> any
         let served = door.serve(&server);
         is_done.store(true, Ordering::SeqCst);
         served
+    })
+}
+
+/// Nobody re-encrypts the volume, and no second server writes to it, while this one may. The header is read after it.
+fn lock<'o>(image: &Path, opened: &'o Opened, args: &ServeArgs) -> anyhow::Result<HeaderLock<'o>> {
+    let limits = args.opening.unlock.limits.to_limits();
+    let header = read_any_header_within(opened.header(), &limits).with_context(|| shown(image))?;
+    let locked = opened
+        .header()
+        .lock_reencryption(HeaderRef::from(&header).uuid());
+    locked.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Failure::Exists(format!(
+            "{}: another process serves it or re-encrypts it (--read-only serves it)",
+            shown(image)
+        ))
+        .into(),
+        _ => anyhow::Error::new(error).context(shown(image)),
     })
 }
 

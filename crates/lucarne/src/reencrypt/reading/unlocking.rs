@@ -1,6 +1,6 @@
 //! The keys of an unfinished re-encryption, from what the caller has.
 
-use lucarne_format::luks2::{Header, Reencryption, Requirement};
+use lucarne_format::luks2::{Header, ReencryptMode, Reencryption, Requirement};
 use lucarne_keyslot::{CostLimits, CostMeter};
 use lucarne_storage::Storage;
 
@@ -116,7 +116,9 @@ fn is_all_new(header: &Header, reencryption: &Reencryption<'_>) -> bool {
         .segments()
         .iter()
         .filter(|(_, segment)| !segment.is_backup());
-    has_two_keys(reencryption)
+    // A head out of the way, which the end of the other modes overwrites, is never believed without both keys.
+    reencryption.keyslot.mode == ReencryptMode::Reencrypt
+        && has_two_keys(reencryption)
         && regular.all(|(&id, segment)| {
             !segment.is_in_reencryption()
                 && is_of_digest(metadata, id, reencryption.new_digest)
