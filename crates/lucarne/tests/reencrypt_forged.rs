@@ -537,3 +537,44 @@ fn begun_without_resilience() -> State {
     begun.image[start..start + NEW_LEN].copy_from_slice(&bytes[..NEW_LEN]);
     begun
 }
+
+/// Where all data are under the new key, and no keyslot has the old one, a change of key is finished on the new key's word
+/// alone. The end of an encryption overwrites the copy of its head: that would be wherever a forger says.
+#[test]
+fn an_encryption_is_not_finished_on_one_keys_word() {
+    let mut forged = state("encrypt-shift/between");
+    let mut header = luks2::json(&forged.image, 0);
+    let segments = header["segments"].as_object().unwrap();
+    let backup = |flag: &str| {
+        let has = |segment: &&Value| {
+            segment["flags"]
+                .as_array()
+                .is_some_and(|flags| flags.contains(&json!(flag)))
+        };
+        segments.values().find(has).unwrap().clone()
+    };
+    let (previous, last, mut moved) = (
+        backup("backup-previous"),
+        backup("backup-final"),
+        backup("backup-moved-segment"),
+    );
+    let mut data = last.clone();
+    data.as_object_mut().unwrap().remove("flags");
+    // The volume's own first bytes, so that what a forger could do is seen.
+    moved["offset"] = last["offset"].clone();
+    header["segments"] = json!({"0": data, "1": previous, "2": last, "3": moved});
+    let digests = header["digests"].as_object_mut().unwrap();
+    let (new_id, _) = digests
+        .iter()
+        .find(|(_, digest)| digest["segments"] != json!([]))
+        .unwrap();
+    let new_id = new_id.clone();
+    digests[&new_id]["segments"] = json!(["0", "2"]);
+    let mut old = digests[&new_id].clone();
+    old["segments"] = json!(["1", "3"]);
+    old["keyslots"] = json!([]);
+    digests.insert("7".into(), old);
+    luks2::set_json(&mut forged.image, header.to_string().as_bytes());
+    let outcome = resume(&forged);
+    assert!(matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+}
