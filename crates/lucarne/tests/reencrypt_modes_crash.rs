@@ -8,49 +8,13 @@ mod common;
 use std::io;
 use std::sync::Mutex;
 
-use common::{FIRST, Payload, SECOND, cheap, states};
+use common::modes::{CHECKSUM, SHIFT, detached, options, run, step, volume};
+use common::{FIRST, Payload, SECOND, states};
 use lucarne::{
-    Control, DecryptedTo, Error, FormatOptions, Hash, MemoryStorage, OpenOptions, Parallelism,
-    ReencryptOptions, ReencryptResilience, Reencryption, Secret, SectorSize, Storage, read_header,
+    DecryptedTo, Error, MemoryStorage, OpenOptions, ReencryptOptions, ReencryptResilience,
+    Reencryption, Secret, SectorSize, Storage, read_header,
 };
 use lucarne_storage::fault::{Event, RecordingStorage};
-
-const CHECKSUM: ReencryptResilience = ReencryptResilience::Checksum(Hash::Sha256);
-/// Room for a header with one short key.
-const SHIFT: u64 = 192 << 10;
-const ZONE_LEN: u64 = 64 << 10;
-
-/// Every so many states of the ordinary run; all with LUCARNE_TEST_CRASH.
-fn step(ordinary: usize) -> usize {
-    match std::env::var_os("LUCARNE_TEST_CRASH") {
-        Some(_) => 1,
-        None => ordinary,
-    }
-}
-
-fn options(resilience: ReencryptResilience) -> ReencryptOptions {
-    ReencryptOptions {
-        kdf: cheap(),
-        resilience,
-        hot_zone: Some(ZONE_LEN),
-        ..ReencryptOptions::default()
-    }
-}
-
-fn volume(sector_size: SectorSize, data_offset: Option<u64>) -> FormatOptions {
-    FormatOptions {
-        kdf: cheap(),
-        key_len: 32,
-        sector_size: Some(sector_size),
-        data_offset,
-        keyslots_size: Some(SHIFT - (32 << 10)),
-        ..FormatOptions::default()
-    }
-}
-
-fn run(begun: Reencryption<'_>) -> Result<(), Error> {
-    begun.run(Parallelism::default(), &Control::default())
-}
 
 fn is_unfinished(header: &dyn Storage) -> bool {
     let header = read_header(header).unwrap().header;
@@ -310,21 +274,6 @@ fn every_state_of_an_encryption_under_a_detached_header_is_finished() {
         }
         println!("{resilience:?}: {total} states");
     }
-}
-
-/// A detached header and its data, of which the first `offset` bytes are another's.
-fn detached(payload: Payload, sector_size: SectorSize, offset: u64) -> [Vec<u8>; 2] {
-    let data = MemoryStorage::with_len(payload.len + offset as usize);
-    let header = MemoryStorage::default();
-    let volume = volume(sector_size, Some(offset).filter(|&offset| offset > 0));
-    lucarne::format(&header, Some(&data), FIRST, &volume).unwrap();
-    let opened = OpenOptions::default()
-        .header(&header)
-        .open(&data, Secret::Passphrase(FIRST))
-        .unwrap();
-    opened.write_at(&payload.bytes(), 0).unwrap();
-    drop(opened);
-    [header.into_bytes(), data.into_bytes()]
 }
 
 #[test]

@@ -7,52 +7,16 @@ mod common;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use common::{FIRST, Payload, cheap};
+use common::modes::{CHECKSUM, SHIFT, detached, options, run, step, volume};
+use common::{FIRST, Payload};
 use lucarne::{
-    Control, DecryptedTo, Error, FormatOptions, Hash, MemoryStorage, OpenOptions, Parallelism,
-    ReencryptOptions, ReencryptResilience, Reencryption, Secret, SectorSize, Storage, luks2,
-    read_header,
+    DecryptedTo, MemoryStorage, OpenOptions, ReencryptOptions, ReencryptResilience, Reencryption,
+    Secret, SectorSize, Storage, luks2, read_header,
 };
 use lucarne_storage::OffsetStorage;
 use lucarne_storage::fault::{Event, RecordingStorage};
 use lucarne_testkit::cryptsetup::Cryptsetup;
 use lucarne_testkit::half_reencrypted::{self, PASSPHRASE, State};
-
-const CHECKSUM: ReencryptResilience = ReencryptResilience::Checksum(Hash::Sha256);
-const SHIFT: u64 = 192 << 10;
-const ZONE_LEN: u64 = 64 << 10;
-
-/// Every so many writes in the ordinary run; all with LUCARNE_TEST_CRASH.
-fn step(ordinary: usize) -> usize {
-    match std::env::var_os("LUCARNE_TEST_CRASH") {
-        Some(_) => 1,
-        None => ordinary,
-    }
-}
-
-fn options(resilience: ReencryptResilience) -> ReencryptOptions {
-    ReencryptOptions {
-        kdf: cheap(),
-        resilience,
-        hot_zone: Some(ZONE_LEN),
-        ..ReencryptOptions::default()
-    }
-}
-
-fn volume(sector_size: SectorSize, data_offset: Option<u64>) -> FormatOptions {
-    FormatOptions {
-        kdf: cheap(),
-        key_len: 32,
-        sector_size: Some(sector_size),
-        data_offset,
-        keyslots_size: Some(SHIFT - (32 << 10)),
-        ..FormatOptions::default()
-    }
-}
-
-fn run(begun: Reencryption<'_>) -> Result<(), Error> {
-    begun.run(Parallelism::default(), &Control::default())
-}
 
 fn metadata(header: &[u8]) -> luks2::Metadata {
     let header = read_header(&MemoryStorage::from(header.to_vec())).unwrap();
@@ -305,20 +269,6 @@ fn cryptsetup_finishes_encryptions_under_a_detached_header() {
     }
     println!("{count} states");
     assert!(count > 5);
-}
-
-fn detached(payload: Payload, sector_size: SectorSize, offset: u64) -> [Vec<u8>; 2] {
-    let data = MemoryStorage::with_len(payload.len + offset as usize);
-    let header = MemoryStorage::default();
-    let volume = volume(sector_size, Some(offset).filter(|&offset| offset > 0));
-    lucarne::format(&header, Some(&data), FIRST, &volume).unwrap();
-    let opened = OpenOptions::default()
-        .header(&header)
-        .open(&data, Secret::Passphrase(FIRST))
-        .unwrap();
-    opened.write_at(&payload.bytes(), 0).unwrap();
-    drop(opened);
-    [header.into_bytes(), data.into_bytes()]
 }
 
 #[test]

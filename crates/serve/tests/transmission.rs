@@ -3,8 +3,7 @@
 
 mod common;
 
-use common::{Kind, PASSPHRASE, serving, volume};
-use lucarne::{MemoryStorage, OpenOptions, Secret};
+use common::{Kind, serving, volume};
 use lucarne_serve::nbd::ServerOptions;
 use lucarne_serve::{Export, VolumeExport};
 
@@ -235,21 +234,7 @@ fn what_was_trimmed_is_a_hole_where_zeros_are_holes() {
             )
             .unwrap();
             lucarne_storage::Storage::set_len(&image, 10 << 20).unwrap();
-            let kdf = lucarne::KdfRequest {
-                kind: lucarne::KdfKind::Pbkdf2,
-                iterations: Some(1000),
-                ..Default::default()
-            };
-            let options = lucarne::FormatOptions {
-                kdf,
-                keyslots_size: Some(512 << 10),
-                ..Default::default()
-            };
-            lucarne::format(&image, None, PASSPHRASE, &options).unwrap();
-            let volume = OpenOptions::default()
-                .open(image, Secret::Passphrase(PASSPHRASE))
-                .unwrap()
-                .with_zeros_as_holes();
+            let volume = common::volume_on(image).with_zeros_as_holes();
             let export = VolumeExport::new(volume).allow_discards();
             let len = export.len();
             let socket_path = dir.path().join("sock");
@@ -387,25 +372,8 @@ fn a_client_that_takes_no_replies_holds_up_nobody() {
 
 #[test]
 fn what_was_asked_for_before_the_end_is_done() {
-    let image = MemoryStorage::with_len(4 << 20);
-    let volume = {
-        let kdf = lucarne::KdfRequest {
-            kind: lucarne::KdfKind::Pbkdf2,
-            iterations: Some(1000),
-            ..Default::default()
-        };
-        let options = lucarne::FormatOptions {
-            kdf,
-            keyslots_size: Some(512 << 10),
-            ..Default::default()
-        };
-        lucarne::format(&image, None, PASSPHRASE, &options).unwrap();
-        OpenOptions::default()
-            .open(image, Secret::Passphrase(PASSPHRASE))
-            .unwrap()
-    };
     serving(
-        VolumeExport::new(volume),
+        VolumeExport::new(volume(2)),
         ServerOptions::default(),
         |socket, server| {
             let mut client = socket.client(Kind::Simple);

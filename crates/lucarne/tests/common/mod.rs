@@ -1,6 +1,8 @@
 //! What the tests of power cuts share.
 #![allow(dead_code)] // each test file uses a part
 
+pub(crate) mod modes;
+
 use lucarne::{
     FormatOptions, KdfKind, KdfRequest, KeyslotOptions, MemoryStorage, OpenOptions, Secret,
     SectorSize, Storage,

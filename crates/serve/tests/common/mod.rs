@@ -5,14 +5,19 @@ use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
-use lucarne::{FormatOptions, KdfKind, KdfRequest, MemoryStorage, Secret, Volume};
+use lucarne::{FormatOptions, KdfKind, KdfRequest, MemoryStorage, Secret, Storage, Volume};
 use lucarne_serve::VolumeExport;
 use lucarne_serve::nbd::{Server, ServerOptions};
 
 pub(crate) const PASSPHRASE: &[u8] = b"an example";
 
-/// A volume of 1 MiB and so many more of plaintext, in memory.
+/// A volume of so many MiB of plaintext and some more, in memory.
 pub(crate) fn volume(mib: usize) -> Volume<MemoryStorage> {
+    volume_on(MemoryStorage::with_len((mib + 2) << 20))
+}
+
+/// A new volume that takes all of an image.
+pub(crate) fn volume_on<S: Storage>(image: S) -> Volume<S> {
     let kdf = KdfRequest {
         kind: KdfKind::Pbkdf2,
         iterations: Some(1000),
@@ -23,7 +28,6 @@ pub(crate) fn volume(mib: usize) -> Volume<MemoryStorage> {
         keyslots_size: Some(512 << 10),
         ..FormatOptions::default()
     };
-    let image = MemoryStorage::with_len((mib + 2) << 20);
     lucarne::format(&image, None, PASSPHRASE, &options).unwrap();
     Volume::open(image, Secret::Passphrase(PASSPHRASE)).unwrap()
 }
