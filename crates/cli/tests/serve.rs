@@ -101,6 +101,20 @@ fn must(program: &str, arguments: &[OsString]) -> String {
     outcome.text()
 }
 
+/// Runs a script of libnbd's shell, which connects to `URI` and knows the server's process as `SERVER`.
+fn nbdsh(script: &str, served: &Served) {
+    let outcome = run(
+        Command::new(peers::locate("nbdsh").unwrap())
+            .args(["-c", script])
+            // The distribution's Python has libnbd, and not any other.
+            .env("PATH", "/usr/bin:/bin")
+            .env("URI", &served.uri)
+            .env("SERVER", served.child.id().to_string()),
+        b"",
+    );
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+}
+
 #[test]
 fn nbdcopy_takes_the_plaintext_out_and_puts_another_in() {
     if !have("nbdcopy and nbdinfo", &["nbdcopy", "nbdinfo"]) {
@@ -191,15 +205,7 @@ while cookies:
 assert all(bytes(buffer.to_bytearray()) for buffer in buffers)
 h.shutdown()
 "#;
-    let outcome = run(
-        Command::new(peers::locate("nbdsh").unwrap())
-            .args(["-c", script])
-            // The distribution's Python has libnbd, and not any other.
-            .env("PATH", "/usr/bin:/bin")
-            .env("URI", &served.uri),
-        b"",
-    );
-    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    nbdsh(script, &served);
     assert_eq!(served.stop(), Some(0));
 }
 
@@ -302,16 +308,7 @@ for number in range(64):
     h.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(1 << 20)), 2 << 20)
 os.kill(int(os.environ["SERVER"]), signal.SIGKILL)
 "#;
-    let outcome = run(
-        Command::new(peers::locate("nbdsh").unwrap())
-            .args(["-c", script])
-            // The distribution's Python has libnbd, and not any other.
-            .env("PATH", "/usr/bin:/bin")
-            .env("URI", &served.uri)
-            .env("SERVER", served.child.id().to_string()),
-        b"",
-    );
-    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    nbdsh(script, &served);
     served.child.wait().unwrap();
     assert!(scratch.path("socket").exists());
     assert!(

@@ -1,9 +1,9 @@
 //! Options that many verbs share.
 
-use std::path::PathBuf;
+use std::{num::NonZero, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use lucarne::{CipherError, Kernel};
+use lucarne::{CipherError, Kernel, Parallelism};
 
 use crate::{keyfile::ExtentOptions, report::complain, size};
 
@@ -146,4 +146,14 @@ pub(crate) struct ProgressArgs {
     /// Use at most this many threads; all processors if 0
     #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = size::number_u32)]
     pub(crate) threads: u32,
+}
+
+impl ProgressArgs {
+    /// As many threads as were asked for.
+    pub(crate) fn parallelism(&self) -> Parallelism<'static> {
+        Parallelism {
+            threads: usize::try_from(self.threads).ok().and_then(NonZero::new),
+            pool: None,
+        }
+    }
 }

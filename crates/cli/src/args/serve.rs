@@ -41,7 +41,7 @@ pub(crate) struct ServeArgs {
     pub(crate) allowed_uid: Option<u32>,
 
     /// Connections at a time
-    #[arg(long, value_name = "NUMBER", default_value = "128", value_parser = size::number_u32)]
+    #[arg(long, value_name = "NUMBER", default_value = "128", value_parser = connections)]
     pub(crate) max_connections: u32,
 
     #[command(flatten)]
@@ -57,6 +57,13 @@ pub(crate) enum NbdAddress {
     Unix(PathBuf),
     /// Of this machine's own network alone.
     Tcp(IpAddr, u16),
+}
+
+fn connections(text: &str) -> Result<u32, String> {
+    match size::number_u32(text)? {
+        0 => Err("nobody could connect".to_owned()),
+        number => Ok(number),
+    }
 }
 
 fn nbd_address(text: &str) -> Result<NbdAddress, String> {
@@ -91,6 +98,12 @@ fn nbd_address(text: &str) -> Result<NbdAddress, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn somebody_may_connect() {
+        assert_eq!(connections("1"), Ok(1));
+        assert!(connections("0").is_err());
+    }
 
     #[test]
     fn addresses() {

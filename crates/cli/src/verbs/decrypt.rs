@@ -1,7 +1,7 @@
 //! `decrypt IN OUT`
 
 use anyhow::Context;
-use lucarne::{Access, Control, DecryptOptions, Destination, Output, Parallelism};
+use lucarne::{Access, Control, DecryptOptions, Destination, Output};
 
 use crate::{
     args::{CommonArgs, DecryptArgs},
@@ -52,12 +52,7 @@ pub(crate) fn run(args: &DecryptArgs, common: &CommonArgs, report: &Report) -> a
     };
     let options = DecryptOptions {
         whole: args.whole,
-        parallelism: Parallelism {
-            threads: usize::try_from(args.progress.threads)
-                .ok()
-                .and_then(std::num::NonZero::new),
-            pool: None,
-        },
+        parallelism: args.progress.parallelism(),
     };
     let control = Control::default();
     let lines = if streamed {

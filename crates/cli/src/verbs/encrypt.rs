@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileExt;
 
 use anyhow::Context;
-use lucarne::{Access, Control, EncryptOptions, FileStorage, Output, Parallelism, Source, Storage};
+use lucarne::{Access, Control, EncryptOptions, FileStorage, Output, Source, Storage};
 
 use super::format_options;
 use crate::{
@@ -33,12 +33,7 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
         format: format_options::translate(&args.format, common)?,
         sparse: args.sparse,
         omit_length: args.no_length,
-        parallelism: Parallelism {
-            threads: usize::try_from(args.progress.threads)
-                .ok()
-                .and_then(std::num::NonZero::new),
-            pool: None,
-        },
+        parallelism: args.progress.parallelism(),
     };
     // All that can be refused is refused before the passphrase is asked for.
     let input = match streamed {

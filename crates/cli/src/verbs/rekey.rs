@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use lucarne::{
-    Access, Control, Error, FileStorage, FormatOptions, LockKind, LuksVersion, Output, Parallelism,
-    Rekey, RekeyOptions, RekeyRun, Replace, Secret, SecretBytes, UnfinishedRekey, luks2::Segment,
+    Access, Control, Error, FileStorage, FormatOptions, LockKind, LuksVersion, Output, Rekey,
+    RekeyOptions, RekeyRun, Replace, Secret, SecretBytes, UnfinishedRekey, luks2::Segment,
     unfinished_rekey,
 };
 
@@ -90,12 +90,7 @@ pub(crate) fn run(args: &RekeyArgs, common: &CommonArgs, report: &Report) -> any
         begun
     };
     let run = RekeyRun {
-        parallelism: Parallelism {
-            threads: usize::try_from(args.progress.threads)
-                .ok()
-                .and_then(std::num::NonZero::new),
-            pool: None,
-        },
+        parallelism: args.progress.parallelism(),
         checkpoint_bytes: args.checkpoint,
         verify: args.verify,
     };

@@ -1,7 +1,7 @@
 //! `wipe DEVICE`
 
 use anyhow::Context;
-use lucarne::{Control, Error, Parallelism, Storage, Wipe, WipeContent};
+use lucarne::{Control, Error, Storage, Wipe, WipeContent};
 
 use crate::{
     args::{CommonArgs, WipeArgs},
@@ -55,12 +55,7 @@ pub(crate) fn run(args: &WipeArgs, common: &CommonArgs) -> anyhow::Result<()> {
         &args.device,
         Lines::Stdout,
     );
-    let parallelism = Parallelism {
-        threads: usize::try_from(args.progress.threads)
-            .ok()
-            .and_then(std::num::NonZero::new),
-        pool: None,
-    };
+    let parallelism = args.progress.parallelism();
     let result = watcher.watch(&control, || wipe.run(parallelism, &control));
     if let Some(file_system) = device.copy_on_write_file_system() {
         complain(&format!(

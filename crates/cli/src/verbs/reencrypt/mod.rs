@@ -15,8 +15,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use lucarne::{
-    Access, Control, Error, FileStorage, HeaderRef, Parallelism, ReencryptOptions, Reencryption,
-    Secret, SecretBytes, Storage,
+    Access, Control, Error, FileStorage, HeaderRef, ReencryptOptions, Reencryption, Secret,
+    SecretBytes, Storage,
     luks2::{Header, ReencryptMode},
     read_header_within,
 };
@@ -143,12 +143,7 @@ fn go_on(
         &args.device,
         Lines::Stdout,
     );
-    let parallelism = Parallelism {
-        threads: usize::try_from(args.progress.threads)
-            .ok()
-            .and_then(std::num::NonZero::new),
-        pool: None,
-    };
+    let parallelism = args.progress.parallelism();
     watcher
         .watch(&control, || begun.run(parallelism, &control))
         .map_err(|error| match error {
