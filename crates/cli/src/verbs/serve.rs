@@ -109,7 +109,7 @@ fn lock<'o>(image: &Path, opened: &'o Opened, args: &ServeArgs) -> anyhow::Resul
         .lock_reencryption(HeaderRef::from(&header).uuid());
     locked.map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => Failure::Exists(format!(
-            "{}: another process serves it or re-encrypts it (--read-only serves it)",
+            "{}: another process serves or re-encrypts this volume, or a copy of it with the same UUID; --read-only serves it all the same, and --disable-locks a copy",
             shown(image)
         ))
         .into(),

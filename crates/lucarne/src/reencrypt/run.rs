@@ -28,7 +28,7 @@ use crate::length_token::LengthToken;
 use crate::{Control, Error, HeaderRef, Parallelism, read_header};
 
 /// A hot zone unless another length is asked for, as far as the keyslots area allows: long enough that four
-/// flushes cost little, short enough for the memory.
+/// flushes cost little, short enough that an interruption does not wait long.
 pub(super) const ZONE_LEN_BYTES: u64 = 64 << 20;
 
 /// The longest zone, which is in memory: cryptsetup's is as long.
@@ -208,7 +208,7 @@ impl<'s> Reencryption<'s> {
 
     /// Re-encrypts what is still to be done, finishes the metadata, and wipes the old keys' keyslots.
     ///
-    /// A zone of memory is needed besides some MiB.
+    /// Some MiB of memory are needed, and with a journal that of two zones.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when `control` was asked to stop: the zone at hand is finished first;
