@@ -23,7 +23,8 @@ use std::mem::{offset_of, size_of};
 use zerocopy::big_endian::{U16, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::ChecksumAlgorithm;
+use super::draft::json_size_bytes;
+use super::{ChecksumAlgorithm, Metadata, json_area};
 use crate::Error;
 use crate::error::{CorruptKind, UnsupportedKind};
 use crate::text::{Text, UUID_LEN, zero_terminated};
@@ -176,6 +177,7 @@ impl RawHeader {
 pub(super) struct UncheckedCopy {
     pub(super) fields: BinaryFields,
     pub(super) salt: [u8; HEADER_SALT_LEN],
+    /// [`json_area::without_zeros`]: of two copies of one size it is the same where the areas are.
     pub(super) json_area: Vec<u8>,
 }
 
@@ -202,7 +204,7 @@ impl UncheckedCopy {
                 device_len: offset.saturating_add(len),
             })
         };
-        let (raw, json_area) =
+        let (raw, area) =
             RawHeader::ref_from_prefix(bytes).map_err(|_| truncated(BINARY_LEN_BYTES))?;
         let header_size = raw.check(copy, offset)?;
         if u64::try_from(bytes.len()) != Ok(header_size) {
@@ -211,7 +213,7 @@ impl UncheckedCopy {
         let checksum: ChecksumAlgorithm = zero_terminated(&raw.csum_alg).parse()?;
         let mut zeroed = raw.clone();
         zeroed.csum = [0; 64];
-        let expected = checksum.digest([zeroed.as_bytes(), json_area]);
+        let expected = checksum.digest([zeroed.as_bytes(), area]);
         if raw.csum.get(..expected.len()) != Some(expected.as_slice()) {
             return Err(CorruptKind::Checksum {
                 algorithm: checksum.as_str(),
@@ -229,8 +231,14 @@ impl UncheckedCopy {
                 checksum,
             },
             salt: raw.salt,
-            json_area: json_area.to_vec(),
+            json_area: json_area::without_zeros(area).to_vec(),
         })
+    }
+
+    /// Reads and checks the JSON.
+    pub(super) fn metadata(&self) -> Result<Metadata, Error> {
+        let json = json_area::parse(&self.json_area)?;
+        Metadata::from_json(json, json_size_bytes(&self.fields))
     }
 }
 

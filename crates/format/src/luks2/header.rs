@@ -1,8 +1,6 @@
 //! The whole header: made, changed, encoded.
 
-use zerocopy::IntoBytes;
-
-use super::binary_header::{BinaryFields, HEADER_SALT_LEN};
+use super::binary_header::{BinaryFields, HEADER_SALT_LEN, RawHeader};
 use super::config::is_legal_header_size;
 use super::draft::{json_size_bytes, label_field};
 use super::{ChecksumAlgorithm, Draft, HeaderCopy, Metadata, json_area};
@@ -151,9 +149,7 @@ impl Header {
     /// `Refused` if the JSON does not fit its area: only numbers with a fraction take more room than
     /// they were read from, so this does not happen to headers of known tools.
     pub fn encode(&self, copy: HeaderCopy, salt: [u8; HEADER_SALT_LEN]) -> Result<Vec<u8>, Error> {
-        let json_area = self.json_area()?;
-        let raw = self.fields.to_raw(copy, salt, &json_area);
-        Ok([raw.as_bytes(), &json_area].concat())
+        self.encode_with(|json_area| self.fields.to_raw(copy, salt, json_area))
     }
 
     /// The bytes of the primary copy with zeros for salt and checksum: what is the same however often the same
@@ -163,27 +159,52 @@ impl Header {
     ///
     /// As [`Self::encode`].
     pub fn encode_without_checksum(&self) -> Result<Vec<u8>, Error> {
-        let json_area = self.json_area()?;
-        let raw = self
-            .fields
-            .to_raw_without_checksum(HeaderCopy::Primary, [0; HEADER_SALT_LEN]);
-        Ok([raw.as_bytes(), &json_area].concat())
+        let salt = [0; HEADER_SALT_LEN];
+        self.encode_with(|_| {
+            let copy = HeaderCopy::Primary;
+            self.fields.to_raw_without_checksum(copy, salt)
+        })
     }
 
-    /// The JSON's text and zeros after it, as many bytes as the area has.
-    fn json_area(&self) -> Result<Vec<u8>, Error> {
-        let mut json_area = json_area::serialize(self.metadata.json());
-        let json_size = json_size_bytes(&self.fields);
-        let size = usize::try_from(json_size).unwrap_or(usize::MAX);
-        if json_area.len() >= size {
+    /// Whether [`Self::encode`] makes the same bytes of both, given the same salt.
+    ///
+    /// ```
+    /// # use lucarne_format::luks2::{Header, NewHeader, Segment, SegmentSize};
+    /// # let new = NewHeader { uuid: "0b61d7cc-6b3c-4c2b-8f3a-5d6f8a1b2c3d".into(), ..NewHeader::default() };
+    /// # let segment = Segment::Linear { offset: 16 << 20, size: SegmentSize::Dynamic, flags: vec![] };
+    /// # let header = Header::new(&new, |draft| draft.insert_segment(0, &segment))?;
+    /// assert!(header.encodes_as(&header.clone()));
+    /// assert!(!header.encodes_as(&header.edit(|_| Ok(()))?), "the seqid differs");
+    /// # Ok::<(), lucarne_format::Error>(())
+    /// ```
+    #[must_use]
+    pub fn encodes_as(&self, other: &Self) -> bool {
+        let text = |header: &Self| json_area::serialize(header.metadata.json());
+        self.fields == other.fields && text(self) == text(other)
+    }
+
+    /// A whole copy: what `binary` makes of its JSON area, the JSON's text, and zeros.
+    fn encode_with(&self, binary: impl FnOnce(&[u8]) -> RawHeader) -> Result<Vec<u8>, Error> {
+        let text = json_area::serialize(self.metadata.json());
+        let json_size = usize::try_from(json_size_bytes(&self.fields)).unwrap_or(usize::MAX);
+        if text.len() >= json_size {
             return Err(RefusedKind::JsonTooLarge {
-                len: json_area.len(),
-                limit: size.saturating_sub(1),
+                len: text.len(),
+                limit: json_size.saturating_sub(1),
             }
             .into());
         }
-        json_area.resize(size, 0);
-        Ok(json_area)
+        // Zeros that nobody has touched: most of a large area stays so.
+        let mut bytes = vec![0; size_of::<RawHeader>().saturating_add(json_size)];
+        // OK to unwrap: as long as the first of the two.
+        #[allow(clippy::unwrap_used)]
+        let (head, json_area) = bytes.split_first_chunk_mut().unwrap();
+        for (to, from) in json_area.iter_mut().zip(text) {
+            *to = from;
+        }
+        let raw: [u8; size_of::<RawHeader>()] = zerocopy::transmute!(binary(json_area));
+        *head = raw;
+        Ok(bytes)
     }
 
     /// Bytes of one copy: binary header and JSON area.

@@ -39,13 +39,27 @@ pub(super) fn parse(area: &[u8]) -> Result<Map<String, Value>, CorruptKind> {
     parse_text(text)
 }
 
-/// Up to 4 MiB of zeros follow the text: many at a time are looked at.
+/// An area without the zeros at its end, but for the first of them: all that there is to know of it.
+pub(super) fn without_zeros(area: &[u8]) -> &[u8] {
+    let steps_of_zeros = area.rchunks(STEP).take_while(|step| !has_more(step));
+    let zeros = steps_of_zeros.map(<[u8]>::len).sum();
+    let rest = area.get(..area.len().saturating_sub(zeros));
+    let last = rest.unwrap_or(area).iter().rposition(|&byte| byte != 0);
+    let end = last.map_or(0, |last| last.saturating_add(1));
+    area.get(..=end).unwrap_or(area)
+}
+
 fn first_not_zero(bytes: &[u8]) -> Option<usize> {
-    const STEP: usize = 256;
-    let has_more = |step: &[u8]| step.iter().fold(0, |all, &byte| all | byte) != 0;
     let start = bytes.chunks(STEP).position(has_more)?.saturating_mul(STEP);
     let within = bytes.get(start..)?.iter().position(|&byte| byte != 0)?;
     Some(start.saturating_add(within))
+}
+
+/// Up to 4 MiB of zeros follow the text: so many bytes at a time are looked at.
+const STEP: usize = 256;
+
+fn has_more(step: &[u8]) -> bool {
+    step.iter().fold(0, |all, &byte| all | byte) != 0
 }
 
 /// The object that `text` spells.
@@ -275,6 +289,21 @@ mod tests {
             parse(text.as_bytes().to_vec().as_zero_terminated()).unwrap_err();
         }
         parse(b"{\"a\":\"\xff\"}\0").unwrap_err();
+    }
+
+    #[test]
+    fn zeros_at_the_end_say_nothing() {
+        let mut long = vec![0; 2 * STEP + 100];
+        assert_eq!(without_zeros(&long), [0]);
+        assert_eq!(without_zeros(b""), b"");
+        for last in [0, 1, 99, 100, STEP - 1, STEP, STEP + 100, 2 * STEP + 98] {
+            long.fill(0);
+            long[last] = b'}';
+            assert_eq!(without_zeros(&long), &long[..last + 2], "{last}");
+        }
+        // Nothing ends it, and that must be seen.
+        *long.last_mut().unwrap() = b'}';
+        assert_eq!(without_zeros(&long), long);
     }
 
     #[test]

@@ -231,7 +231,8 @@ enum Both {
 fn both_usable(primary: Readable, secondary: Readable) -> Result<Both, Error> {
     match (primary, secondary) {
         (Ok(primary), Ok(secondary)) if primary.json_area == secondary.json_area => {
-            let metadata = Metadata::from_json_area(&primary.json_area)
+            let metadata = primary
+                .metadata()
                 .map_err(|error| both_bad(error.clone(), error))?;
             Ok(Both::Same {
                 primary,
@@ -265,7 +266,7 @@ fn newest(
 
 fn usable(copy: Readable) -> Result<UsableCopy, Error> {
     let copy = copy?;
-    let metadata = Metadata::from_json_area(&copy.json_area)?;
+    let metadata = copy.metadata()?;
     Ok(UsableCopy { copy, metadata })
 }
 

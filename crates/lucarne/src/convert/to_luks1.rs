@@ -12,7 +12,7 @@ use lucarne_storage::Storage;
 
 use super::{AREA_ALIGNMENT, SECTOR_LEN, write_durably};
 use crate::any_header::LUKS1_SECTOR_LEN;
-use crate::editor::commit::{alone, changed_meanwhile, is_same, refuse_newer_copy};
+use crate::editor::commit::{alone, changed_meanwhile, refuse_newer_copy};
 use crate::editor::{HeaderEditor, Luks1Editor};
 use crate::error::{flushing, measuring};
 use crate::header_io::{clear, fill_with_noise};
@@ -53,7 +53,7 @@ pub(super) fn convert(
     let copies_end = 2 * secondary;
     let alone = alone(storage, patience)?;
     let now = read_header(storage)?;
-    if !is_same(&now.header, editor.header())? || now.repair.secondary.is_some() {
+    if !now.header.encodes_as(editor.header()) || now.repair.secondary.is_some() {
         return Err(changed_meanwhile());
     }
     write_durably(storage, second, SECTOR_LEN as u64)?;

@@ -26,7 +26,7 @@ use lucarne_format::luks2::{
 use lucarne_storage::Storage;
 
 use super::backup::HeaderBackup;
-use super::commit::{alone, changed_meanwhile, is_same, order};
+use super::commit::{alone, changed_meanwhile, order};
 use crate::error::{flushing, measuring, reading, writing};
 use crate::header_io::write_copy;
 use crate::{Error, read_header};
@@ -240,7 +240,7 @@ impl Restore<'_> {
     fn refuse_changed(&self) -> Result<(), Error> {
         let unchanged = match (&self.found, find(self.storage)?) {
             (Found::Luks2(old), Found::Luks2(now)) => {
-                is_same(&old.header, &now.header)? && old.repair == now.repair
+                now.header.encodes_as(&old.header) && old.repair == now.repair
             }
             (Found::Luks1, Found::Luks1) | (Found::Nothing, Found::Nothing) => true,
             _ => false,

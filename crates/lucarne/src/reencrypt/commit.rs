@@ -17,7 +17,7 @@ use std::time::Duration;
 use lucarne_format::luks2::{HeaderCopy, Selected};
 use lucarne_storage::Storage;
 
-use crate::editor::commit::{alone, changed_meanwhile, is_same, order, refuse_newer_copy};
+use crate::editor::commit::{alone, changed_meanwhile, order, refuse_newer_copy};
 use crate::error::{flushing, writing};
 use crate::header_io::write_copy;
 use crate::{Error, read_header};
@@ -33,7 +33,7 @@ pub(super) fn commit(
 ) -> Result<(), Error> {
     let _alone = alone(storage, patience)?;
     let now = read_header(storage)?;
-    if !is_same(&now.header, &old.header)? {
+    if !now.header.encodes_as(&old.header) {
         return Err(changed_meanwhile());
     }
     refuse_newer_copy(&now.repair, &now.header)?;
