@@ -16,8 +16,9 @@ const IV_UNIT_LEN_BYTES: u64 = 512;
 /// bytes finds them in the L2 cache, long enough that the system call costs nothing.
 const STEP_LEN_BYTES: usize = 128 << 10;
 
-/// Plaintext bytes that share a lock. A multiple of every sector size, so no sector has two.
-pub(crate) const REGION_LEN_BYTES: u64 = 1 << 20;
+/// Plaintext bytes that share a lock. A multiple of every sector size, so no sector has two; as long as what most
+/// programs write at once, so that those who write one after another need not wait for each other.
+pub(crate) const REGION_LEN_BYTES: u64 = 256 << 10;
 const LOCK_COUNT: usize = 64;
 
 const SECTOR_MAX_LEN_BYTES: usize = 4096;
@@ -195,8 +196,36 @@ impl SectorMap {
         self.check_range(data.len(), offset)?;
         let mut scratch = Vec::new();
         for (region, piece) in regions(data, offset) {
-            let _lock = self.lock_exclusive(region);
             self.write_in_region(storage, piece, region, &mut scratch)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::write_at`], encrypting the whole sectors where they are.
+    pub(crate) fn write_at_in_place(
+        &self,
+        storage: &dyn Storage,
+        data: &mut [u8],
+        offset: u64,
+    ) -> Result<(), Error> {
+        self.check_range(data.len(), offset)?;
+        let mut scratch = Vec::new();
+        for (offset, piece) in regions_mut(data, offset) {
+            let to_border = offset.next_multiple_of(self.sector_len as u64) - offset;
+            // Less than a sector's length, so it fits.
+            let head_len = piece.len().min(to_border as usize);
+            let (head, rest) = piece.split_at_mut(head_len);
+            let (whole, tail) = rest.split_at_mut(rest.len() - rest.len() % self.sector_len);
+            let (whole_at, tail_at) = (
+                offset + head_len as u64,
+                offset + (head_len + whole.len()) as u64,
+            );
+            self.write_in_region(storage, head, offset, &mut scratch)?;
+            if !whole.is_empty() {
+                self.encrypt(whole, whole_at)?;
+                self.write_sectors(storage, whole, whole_at)?;
+            }
+            self.write_in_region(storage, tail, tail_at, &mut scratch)?;
         }
         Ok(())
     }
@@ -245,16 +274,30 @@ impl SectorMap {
             if len == span_len {
                 let first_iv = span_start / IV_UNIT_LEN_BYTES;
                 self.cipher.encrypt_from(first_iv, &data[..len], scratch)?;
+                self.write_sectors(storage, scratch, span_start)?;
             } else {
+                let _lock = self.lock_exclusive(span_start);
                 self.overlay(storage, &data[..len], into_sector, span_start, scratch)?;
                 self.encrypt(scratch, span_start)?;
+                let at = self.data_offset + span_start;
+                storage.write_at(scratch, at).map_err(writing(at))?;
             }
-            let at = self.data_offset + span_start;
-            storage.write_at(scratch, at).map_err(writing(at))?;
             data = &data[len..];
             offset += len as u64;
         }
         Ok(())
+    }
+
+    /// Writes whole sectors of one region, encrypted already: nobody has to wait for the cipher.
+    fn write_sectors(
+        &self,
+        storage: &dyn Storage,
+        sectors: &[u8],
+        offset: u64,
+    ) -> Result<(), Error> {
+        let at = self.data_offset + offset;
+        let _lock = self.lock_exclusive(offset);
+        storage.write_at(sectors, at).map_err(writing(at))
     }
 
     /// Fills `span`, the plaintext of whole sectors from `span_start` on, with `data` from byte `into_sector`
@@ -395,9 +438,15 @@ mod tests {
             let storage = filled(&map);
             let mut model = vec![0; len as usize];
             for (offset, write_len, byte) in writes {
+                let offset = if byte & 2 == 0 { offset } else { offset & !4095 };
                 let write_len = write_len.min((len - offset) as usize);
                 let data: Vec<u8> = (0..write_len).map(|i| byte.wrapping_add(i as u8)).collect();
-                map.write_at(&storage, &data, offset).unwrap();
+                if byte & 1 == 0 {
+                    map.write_at(&storage, &data, offset).unwrap();
+                } else {
+                    map.write_at_in_place(&storage, &mut data.clone(), offset)
+                        .unwrap();
+                }
                 model[offset as usize..offset as usize + write_len].copy_from_slice(&data);
                 let mut back = vec![0; write_len];
                 map.read_at(&storage, &mut back, offset).unwrap();

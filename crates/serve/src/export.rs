@@ -89,6 +89,14 @@ pub trait Export: Send + Sync {
     /// What the storage says.
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()>;
 
+    /// As [`Self::write_at`], with leave to do what it likes to `data`, which may save a copy.
+    ///
+    /// # Errors
+    /// What the storage says.
+    fn write_from(&self, data: &mut [u8], offset: u64) -> io::Result<()> {
+        self.write_at(data, offset)
+    }
+
     /// Returns once all that was written before, by whomever, would survive a power cut.
     ///
     /// # Errors

@@ -115,6 +115,10 @@ impl<S: Storage> Export for VolumeExport<S> {
         self.volume.write_at(data, offset).map_err(to_io)
     }
 
+    fn write_from(&self, data: &mut [u8], offset: u64) -> io::Result<()> {
+        self.volume.write_at_in_place(data, offset).map_err(to_io)
+    }
+
     fn flush(&self) -> io::Result<()> {
         self.volume.flush().map_err(to_io)
     }

@@ -166,6 +166,27 @@ impl<S: Storage> Volume<S> {
         self.map.writable()?.write_at(&self.data, data, offset)
     }
 
+    /// As [`Self::write_at`], encrypting in `data` itself, which saves a copy: what it holds afterwards is not said.
+    ///
+    /// ```
+    /// use lucarne::{FormatOptions, MemoryStorage, Secret, Volume};
+    ///
+    /// # let kdf = lucarne::KdfRequest { kind: lucarne::KdfKind::Pbkdf2, iterations: Some(1000), ..Default::default() };
+    /// # let options = FormatOptions { kdf, keyslots_size: Some(512 << 10), ..FormatOptions::default() };
+    /// let image = MemoryStorage::with_len(2 << 20);
+    /// lucarne::format(&image, None, b"an example", &options)?;
+    /// let volume = Volume::open(image, Secret::Passphrase(b"an example"))?;
+    /// volume.write_at_in_place(&mut [7; 8192], 4096)?;
+    /// # Ok::<(), lucarne::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Self::write_at`]; of what failed up to 256 KiB more may be written.
+    pub fn write_at_in_place(&self, data: &mut [u8], offset: u64) -> Result<(), Error> {
+        let map = self.map.writable()?;
+        map.write_at_in_place(&self.data, data, offset)
+    }
+
     /// As [`Self::write_at`], on all threads of `pool` at once where that pays: from 1 MiB on.
     ///
     /// # Errors
