@@ -221,8 +221,9 @@ impl Client {
     ) {
         let mut bytes = Vec::new();
         let is_extended = self.kind == Kind::Extended;
+        // A write has the payload's flag, unless it is given here.
         let flags = match is_extended && command == 1 {
-            true => flags | 1 << 5,
+            true => flags ^ (1 << 5),
             false => flags,
         };
         let magic: u32 = if is_extended {
