@@ -16,16 +16,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-const PASSPHRASE: &str = "not a secret, a benchmark";
+use lucarne_benches::whole::{
+    is_installed, median, memory_kib, parse, report, run_to_end, shell, warm,
+};
 
-struct Arguments {
-    size_bytes: u64,
-    rounds: usize,
-    dir: PathBuf,
-    lucarne: PathBuf,
-    /// Parts of the names of those to run; all if empty.
-    only: Vec<String>,
-}
+const PASSPHRASE: &str = "not a secret, a benchmark";
 
 /// One command line and what must be there before it runs.
 struct Contestant {
@@ -254,14 +249,8 @@ impl Workplace {
     }
 }
 
-fn shell(line: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", line]);
-    command
-}
-
 fn main() -> ExitCode {
-    let arguments = match parse(std::env::args().skip(1)) {
+    let arguments = match parse(std::env::args().skip(1), 4 << 30) {
         Ok(arguments) => arguments,
         Err(message) => {
             report(&format!("commands: {message}"));
@@ -339,31 +328,8 @@ fn compare(place: &Workplace, rounds: usize, only: &[String]) -> Vec<(&'static s
     outcomes
 }
 
-fn is_installed(program: Option<&str>) -> bool {
-    program.is_some_and(|program| {
-        Path::new(program).is_absolute()
-            || std::env::var_os("PATH").is_some_and(|path| {
-                std::env::split_paths(&path).any(|dir| dir.join(program).exists())
-            })
-    })
-}
-
 fn peer_of(name: &str) -> bool {
     name != "qemu-img convert to LUKS1" || is_installed(Some("qemu-img"))
-}
-
-/// Brings the file into the page cache, as far as it fits.
-fn warm(path: &Path) {
-    let mut file = fs::File::open(path).expect("the source");
-    std::io::copy(&mut file, &mut std::io::sink()).expect("the source read");
-}
-
-fn run_to_end(command: &mut Command, dir: &Path) {
-    let status = command.current_dir(dir).stdin(Stdio::null()).status();
-    assert!(
-        status.is_ok_and(|status| status.success()),
-        "{command:?} failed"
-    );
 }
 
 /// How long the command took, and the most memory it held (polled); `None` if it failed.
@@ -375,25 +341,15 @@ fn timed(command: &mut Command, dir: &Path) -> Option<(Duration, u64)> {
         .stdout(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let status_file = format!("/proc/{}/status", child.id());
     let mut peak_kib = 0;
     loop {
         if let Some(status) = child.try_wait().expect("the child's status") {
             let elapsed = start.elapsed();
             return status.success().then_some((elapsed, peak_kib));
         }
-        peak_kib = peak_kib.max(high_water_kib(&status_file));
+        peak_kib = peak_kib.max(memory_kib(child.id(), "VmHWM"));
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-fn high_water_kib(status_file: &str) -> u64 {
-    let status = fs::read_to_string(status_file).unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok())
-        .unwrap_or(0)
 }
 
 fn print_table(place: &Workplace, outcomes: &[(&str, Outcome)]) {
@@ -427,55 +383,4 @@ fn print_table(place: &Workplace, outcomes: &[(&str, Outcome)]) {
             outcome.peak_kib >> 10,
         ));
     }
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
-}
-
-fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut parsed = Arguments {
-        size_bytes: 4 << 30,
-        rounds: 5,
-        dir: std::env::temp_dir(),
-        lucarne: PathBuf::from("target/release/lucarne"),
-        only: Vec::new(),
-    };
-    while let Some(option) = arguments.next() {
-        let value = arguments
-            .next()
-            .ok_or_else(|| format!("{option} needs a value"))?;
-        match option.as_str() {
-            "--size" => {
-                let gib = value
-                    .strip_suffix('G')
-                    .and_then(|number| number.parse::<u64>().ok());
-                let mib = value
-                    .strip_suffix('M')
-                    .and_then(|number| number.parse::<u64>().ok());
-                parsed.size_bytes = match (gib, mib) {
-                    (Some(gib), _) => gib << 30,
-                    (_, Some(mib)) => mib << 20,
-                    _ => return Err(format!("--size {value} is not a number and M or G")),
-                };
-            }
-            "--rounds" => {
-                parsed.rounds = value
-                    .parse()
-                    .map_err(|_| format!("--rounds {value} is not a number"))?
-            }
-            "--dir" => parsed.dir = value.into(),
-            "--lucarne" => parsed.lucarne = value.into(),
-            "--only" => parsed.only = value.split(',').map(str::to_owned).collect(),
-            _ => return Err(format!("unknown option {option}")),
-        }
-    }
-    Ok(parsed)
-}
-
-#[allow(clippy::print_stdout, reason = "this is a command")]
-fn report(line: &str) {
-    println!("{line}");
 }

@@ -19,6 +19,7 @@ mod signals;
 mod size;
 mod stream;
 mod terminal;
+mod tls;
 mod unlock;
 mod verbs;
 

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Kind, serving, volume};
 use lucarne_serve::nbd::ServerOptions;
 use lucarne_serve::{Export, VolumeExport};
@@ -113,6 +115,12 @@ fn what_is_not_allowed_has_its_number_and_harms_nobody() {
                     client.request((6, PAYLOAD_LEN), 0, 5, b"abcde"),
                     Err(EINVAL)
                 );
+                // And one without the flag that it must have: there are clients that forget it.
+                assert_eq!(
+                    client.request((1, PAYLOAD_LEN), 1, 5, b"abcde"),
+                    Ok(Vec::new())
+                );
+                assert_eq!(client.read(1, 5), Ok(b"abcde".to_vec()));
                 let long = client.request((6, 0), 4096, 39 << 20, &[]);
                 assert_eq!(long, Ok(Vec::new()));
             }
@@ -368,6 +376,23 @@ fn a_client_that_takes_no_replies_holds_up_nobody() {
         }
         drop(greedy);
     });
+}
+
+#[test]
+fn a_client_that_takes_no_replies_does_not_keep_the_server() {
+    let options = ServerOptions {
+        drain_timeout: Duration::from_millis(100),
+        ..ServerOptions::default()
+    };
+    let mut greedy = None;
+    serving(VolumeExport::new(volume(33)), options, |socket, _| {
+        let client = greedy.insert(socket.client(Kind::Simple));
+        client.say((0, 0), 1, 0, 32 << 20, &[]);
+        // Its reply has begun, and does not fit the socket.
+        client.take(1);
+    });
+    // The server has come to its end although the client is still there.
+    assert!(greedy.is_some());
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(crate) use keys::{
 pub(crate) use pbkdf::PbkdfArgs;
 pub(crate) use reencrypt::{ReencryptArgs, ResilienceKind, UnprotectedSide};
 pub(crate) use rekey::RekeyArgs;
-pub(crate) use serve::{NbdAddress, ServeArgs};
+pub(crate) use serve::{NbdAddress, ServeArgs, TlsArgs};
 pub(crate) use token::{AddKeyTokenArgs, TokenAction, TokenArgs, TokenUnlockArgs};
 pub(crate) use unlock::{LimitArgs, OpeningArgs, UnlockArgs};
 pub(crate) use verb::{

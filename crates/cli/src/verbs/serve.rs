@@ -36,6 +36,8 @@ const SIGNAL_PERIOD: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(args: &ServeArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
     let names = export_names(args)?;
+    let tls = args.tls.to_tls()?;
+    refuse_in_the_clear(&args.nbd, tls.is_some())?;
     let access = match args.read_only {
         true => Access::ReadOnly,
         false => Access::ReadWrite,
@@ -50,6 +52,7 @@ pub(crate) fn run(args: &ServeArgs, common: &CommonArgs, report: &Report) -> any
         })
         .collect::<anyhow::Result<Vec<Opened>>>()?;
     let mut server = Server::new(ServerOptions {
+        tls: tls.clone(),
         connections_max: args.max_connections as usize,
         // Root may do what it likes; of the others only who is named.
         allowed_uid: args.allowed_uid,
@@ -83,7 +86,7 @@ pub(crate) fn run(args: &ServeArgs, common: &CommonArgs, report: &Report) -> any
     let door = Door::open(&args.nbd, args.allowed_uid.is_some())?;
     let _graceful = Graceful::begin()?;
     let is_done = AtomicBool::new(false);
-    report::print(format!("{}\n", door.address()?).as_bytes())?;
+    report::print(format!("{}\n", door.address(tls.is_some())?).as_bytes())?;
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_done.load(Ordering::SeqCst) {
@@ -115,6 +118,18 @@ fn lock<'o>(image: &Path, opened: &'o Opened, args: &ServeArgs) -> anyhow::Resul
         .into(),
         _ => anyhow::Error::new(error).context(shown(image)),
     })
+}
+
+fn refuse_in_the_clear(address: &NbdAddress, has_tls: bool) -> anyhow::Result<()> {
+    match address {
+        NbdAddress::Tcp(host, _) if !host.is_loopback() && !has_tls => {
+            Err(Failure::parameters(format!(
+                "--nbd tcp:{host}: other machines reach it, and every byte would go there in the clear: give --tls-cert and --tls-key, or 127.0.0.1, [::1] or a unix socket"
+            ))
+            .into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One image is the export without a name; several go by their file names.
@@ -187,10 +202,11 @@ impl Door {
     }
 
     /// As NBD clients write it.
-    fn address(&self) -> anyhow::Result<String> {
+    fn address(&self, has_tls: bool) -> anyhow::Result<String> {
+        let scheme = if has_tls { "nbds" } else { "nbd" };
         Ok(match self {
-            Self::Unix { path, .. } => format!("nbd+unix:///?socket={}", escaped(path)),
-            Self::Tcp(listener) => format!("nbd://{}", listener.local_addr()?),
+            Self::Unix { path, .. } => format!("{scheme}+unix:///?socket={}", escaped(path)),
+            Self::Tcp(listener) => format!("{scheme}://{}", listener.local_addr()?),
         })
     }
 

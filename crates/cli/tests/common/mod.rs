@@ -3,6 +3,7 @@
 
 pub(crate) mod folder;
 pub(crate) mod header;
+pub(crate) mod served;
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -67,6 +67,15 @@ impl<'t> Incoming<'t> {
         }
     }
 
+    pub(super) fn transport(&self) -> &'t dyn Transport {
+        self.transport
+    }
+
+    /// Whether something came that nobody has asked for yet.
+    pub(super) fn has_more(&self) -> bool {
+        self.start < self.end
+    }
+
     /// Fills `buf`; false when the stream ended before its first byte.
     pub(super) fn read_exact(&mut self, mut buf: &mut [u8]) -> io::Result<bool> {
         let mut is_first = true;
@@ -268,7 +277,7 @@ impl<'c> Connection<'c> {
             let piece = &mut buffer[..left.min(LARGE_LEN_BYTES)];
             fill(incoming, piece)?;
             if outcome.is_ok() {
-                outcome = self.export.write_at(piece, at);
+                outcome = self.export.write_from(piece, at);
             }
             at += piece.len() as u64;
             left -= piece.len();
@@ -313,7 +322,7 @@ impl<'c> Connection<'c> {
             } => {
                 let written = match taken.written {
                     Some(written) => written,
-                    None => self.export.write_at(&buffer[..len as usize], offset),
+                    None => self.export.write_from(&mut buffer[..len as usize], offset),
                 };
                 written.and_then(|()| self.flush_if(is_durable))
             }

@@ -6,6 +6,7 @@
 //! | [`Negotiation`] | the handshake and its options, without I/O |
 //! | [`Session`] | requests and replies of one client, without I/O |
 //! | [`Server`] | sockets and threads |
+//! | [`Tls`] | certificates and keys of a server whose clients must use TLS |
 
 mod connection;
 mod negotiation;
@@ -14,8 +15,10 @@ mod replies;
 mod request;
 mod server;
 mod session;
+mod tls;
 
 pub use negotiation::{ExportEntry, Negotiation, ProtocolError, Step};
 pub use request::{Action, Request};
 pub use server::{Server, ServerOptions};
 pub use session::{ReplyKind, Session};
+pub use tls::{Tls, TlsError};

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use super::connection::{Connection, Incoming, Transport, write_all};
 use super::negotiation::{ExportEntry, Negotiation, Step};
 use super::session::Session;
+use super::tls::{Tls, TlsTransport};
 use crate::Export;
 
 /// After the socket has run out of something, so long until it is tried again.
@@ -31,6 +32,11 @@ pub struct ServerOptions {
     pub connections_max: usize,
     /// How long a client may take to choose an export.
     pub handshake_timeout: Duration,
+    /// How long clients may take, when the server stops, for the replies to what they asked for.
+    pub drain_timeout: Duration,
+    /// With it a client must ask for TLS before anything else (`NBD_OPT_STARTTLS`), and nothing goes over the socket in
+    /// the clear but that.
+    pub tls: Option<Tls>,
     /// On a unix socket, the only user besides the server's own who is served; `None`: whoever can open the socket.
     pub allowed_uid: Option<u32>,
 }
@@ -40,6 +46,8 @@ impl Default for ServerOptions {
         Self {
             connections_max: 128,
             handshake_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(10),
+            tls: None,
             allowed_uid: None,
         }
     }
@@ -68,6 +76,8 @@ pub struct Server<'e> {
     wake: (UnixStream, UnixStream),
     next_id: AtomicU64,
     connected: Mutex<Vec<(u64, Arc<dyn Transport>)>>,
+    /// One of them has left.
+    left: Condvar,
 }
 
 impl std::fmt::Debug for Server<'_> {
@@ -95,6 +105,7 @@ impl<'e> Server<'e> {
             wake,
             next_id: AtomicU64::new(0),
             connected: Mutex::new(Vec::new()),
+            left: Condvar::new(),
         })
     }
 
@@ -127,7 +138,8 @@ impl<'e> Server<'e> {
         })
     }
 
-    /// Serves clients of a TCP socket, as [`Self::serve_unix`]. All bytes go over it in the clear.
+    /// Serves clients of a TCP socket, as [`Self::serve_unix`]. Without [`ServerOptions::tls`] all bytes go over it in the
+    /// clear.
     ///
     /// # Errors
     /// As [`Self::serve_unix`].
@@ -196,12 +208,28 @@ impl<'e> Server<'e> {
                     }
                 }
             }
+            self.drain();
             Ok(())
         });
         for export in self.exports.iter().filter(|export| !export.is_read_only()) {
             export.flush()?;
         }
         accepted
+    }
+
+    /// Waits for the clients to take their replies, and cuts off those that do not.
+    fn drain(&self) {
+        let connected = self.connected();
+        let (connected, _) = self
+            .left
+            .wait_timeout_while(connected, self.options.drain_timeout, |connected| {
+                !connected.is_empty()
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        for (id, transport) in connected.iter() {
+            tracing::warn!(client = id, "an NBD client does not take its replies");
+            transport.abort();
+        }
     }
 
     fn may_use(&self, stream: &UnixStream) -> io::Result<bool> {
@@ -229,29 +257,57 @@ impl<'e> Server<'e> {
         if self.is_stopping.load(Ordering::SeqCst) {
             transport.stop_reading();
         }
-        let mut incoming = Incoming::new(&*transport);
-        match self.negotiate(&mut incoming, &*transport) {
-            Ok(Some(session)) => {
-                if let Some(export) = self.exports.get(session.export) {
-                    Connection::new(session, &**export, incoming).run();
-                }
-            }
-            Ok(None) => {}
-            Err(error) => tracing::debug!(%error, "an NBD client was cut off while it chose"),
+        if let Err(error) = self.greet(&*transport) {
+            tracing::debug!(%error, "an NBD client was cut off while it chose");
         }
         self.connected().retain(|(other, _)| *other != id);
+        self.left.notify_all();
         transport.abort();
     }
 
-    /// `None` when the client chose nothing.
-    fn negotiate(
-        &self,
-        incoming: &mut Incoming<'_>,
-        transport: &dyn Transport,
-    ) -> Result<Option<Session>, Box<dyn std::error::Error>> {
+    /// Shakes hands with a client, and serves it.
+    fn greet(&self, transport: &dyn Transport) -> Result<(), Box<dyn std::error::Error>> {
         let deadline = Instant::now() + self.options.handshake_timeout;
         let mut out = Vec::new();
-        let mut negotiation = Negotiation::new(&self.entries, false, &mut out);
+        let mut negotiation = Negotiation::new(&self.entries, self.options.tls.is_some(), &mut out);
+        let mut incoming = Incoming::new(transport);
+        match self.negotiate(&mut negotiation, &mut incoming, out, deadline)? {
+            Agreed::Nothing => {}
+            Agreed::On(session) => self.transmit(session, incoming),
+            Agreed::Tls => {
+                let tls = self.options.tls.as_ref().ok_or("TLS is not there")?;
+                // Somebody else could have sent it, and it would pass for the client's.
+                if incoming.has_more() {
+                    return Err("bytes in the clear came behind the request for TLS".into());
+                }
+                let transport = TlsTransport::accept(transport, tls, deadline)?;
+                negotiation.tls_is_active();
+                let mut incoming = Incoming::new(&transport);
+                let agreed = self.negotiate(&mut negotiation, &mut incoming, Vec::new(), deadline);
+                if let Ok(Agreed::On(session)) = agreed {
+                    self.transmit(session, incoming);
+                }
+                transport.say_goodbye();
+            }
+        }
+        Ok(())
+    }
+
+    fn transmit(&self, session: Session, incoming: Incoming<'_>) {
+        if let Some(export) = self.exports.get(session.export) {
+            Connection::new(session, &**export, incoming).run();
+        }
+    }
+
+    /// Talks about options until there is an agreement. `out` is said first.
+    fn negotiate(
+        &self,
+        negotiation: &mut Negotiation<'_>,
+        incoming: &mut Incoming<'_>,
+        mut out: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Agreed, Box<dyn std::error::Error>> {
+        let transport = incoming.transport();
         loop {
             write_all(transport, &[&out])?;
             out.clear();
@@ -262,24 +318,31 @@ impl<'e> Server<'e> {
             transport.set_read_timeout(Some(left))?;
             let mut bytes = vec![0; negotiation.wants()];
             if !incoming.read_exact(&mut bytes)? {
-                return Ok(None);
+                return Ok(Agreed::Nothing);
             }
             let step = negotiation.take(&bytes, &mut out);
-            match step? {
-                Step::More => {}
-                Step::StartTls => return Err("TLS was agreed and is not there".into()),
-                Step::Closed => {
-                    write_all(transport, &[&out])?;
-                    return Ok(None);
-                }
+            let agreed = match step? {
+                Step::More => continue,
+                Step::StartTls => Agreed::Tls,
+                Step::Closed => Agreed::Nothing,
                 Step::Transmission(session) => {
-                    write_all(transport, &[&out])?;
                     transport.set_read_timeout(None)?;
-                    return Ok(Some(session));
+                    Agreed::On(session)
                 }
-            }
+            };
+            write_all(transport, &[&out])?;
+            return Ok(agreed);
         }
     }
+}
+
+/// What a negotiation came to.
+enum Agreed {
+    /// The client wants nothing more.
+    Nothing,
+    /// All that follows is TLS's.
+    Tls,
+    On(Session),
 }
 
 struct UnixTransport(UnixStream);
