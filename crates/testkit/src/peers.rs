@@ -25,3 +25,8 @@ pub fn skipped(what: &str, missing: &str) {
     );
     eprintln!("skipped: {what}: {missing} is not installed");
 }
+
+/// Says on standard error that a test did not run, where something else is missing than a program: a right, a device.
+pub fn not_run(what: &str, why: &str) {
+    eprintln!("skipped: {what}: {why}");
+}

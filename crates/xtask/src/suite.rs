@@ -8,7 +8,7 @@ use crate::kernel_test;
 use crate::packages::{self, Program};
 
 /// Programs that tests compare with.
-const PEERS: [Program; 4] = [
+const PEERS: [Program; 5] = [
     Program {
         name: "cryptsetup",
         package: "cryptsetup-bin",
@@ -24,6 +24,10 @@ const PEERS: [Program; 4] = [
     Program {
         name: "qemu-img",
         package: "qemu-utils",
+    },
+    Program {
+        name: "fio",
+        package: "fio",
     },
 ];
 

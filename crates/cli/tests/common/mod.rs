@@ -4,6 +4,7 @@
 pub(crate) mod folder;
 pub(crate) mod header;
 pub(crate) mod served;
+pub(crate) mod small_disk;
 
 use std::ffi::OsStr;
 use std::path::Path;
