@@ -16,10 +16,13 @@ use crate::exit::{Failure, shown};
 pub(crate) fn open(path: &Path, access: Access) -> anyhow::Result<FileStorage> {
     let path = resolved(path);
     FileStorage::open(&path, access).map_err(|error| {
-        let message = format!("{}: {error}", path.display());
+        let path = path.display();
         match error.kind() {
-            io::ErrorKind::ResourceBusy => Failure::Exists(message).into(),
-            _ => Failure::Device(message).into(),
+            io::ErrorKind::ResourceBusy => Failure::Exists(format!(
+                "{path}: in use: it is mounted, or part of another device"
+            ))
+            .into(),
+            _ => Failure::Device(format!("{path}: {error}")).into(),
         }
     })
 }

@@ -8,7 +8,7 @@ mod common;
 use std::io;
 use std::sync::Mutex;
 
-use common::modes::{CHECKSUM, SHIFT, detached, options, run, step, volume};
+use common::modes::{CHECKSUM, SHIFT, detached, detached_with_room, options, run, step, volume};
 use common::{FIRST, Payload, SECOND, states};
 use lucarne::{
     DecryptedTo, Error, MemoryStorage, OpenOptions, ReencryptOptions, ReencryptResilience,
@@ -273,6 +273,48 @@ fn every_state_of_an_encryption_under_a_detached_header_is_finished() {
             assert!(!is_unfinished(&header), "{place}");
         }
         println!("{resilience:?}: {total} states");
+    }
+}
+
+#[test]
+fn every_state_of_a_change_of_key_under_a_detached_header_is_finished() {
+    let payload = Payload { len: 160 << 10 };
+    let journal = ReencryptResilience::Journal;
+    for (resilience, before, after) in [
+        (CHECKSUM, SectorSize::B512, SectorSize::B4096),
+        (journal, SectorSize::B4096, SectorSize::B512),
+    ] {
+        let initial = detached_with_room(payload, before);
+        let options = ReencryptOptions {
+            sector_size: Some(after),
+            ..options(resilience)
+        };
+        let (states, last) = recorded(initial, |header, data| {
+            let begun = Reencryption::begin(header, Some(data), &[FIRST], &options);
+            begun.and_then(run).unwrap();
+        });
+        let [header, data] = last.map(MemoryStorage::from);
+        assert!(is_in_detached(payload, &header, &data));
+        let total = states.len();
+        let mut unfinished = 0;
+        for (number, [header, data]) in states.into_iter().enumerate().step_by(step(7)) {
+            let place = format!("state {number} of {resilience:?}");
+            let (header, data) = (MemoryStorage::from(header), MemoryStorage::from(data));
+            assert!(
+                is_in_detached(payload, &header, &data),
+                "{place}, as it stands"
+            );
+            if is_unfinished(&header) {
+                unfinished += 1;
+                Reencryption::resume(&header, Some(&data), &[FIRST], &options)
+                    .and_then(run)
+                    .unwrap_or_else(|error| panic!("{place}: {error}"));
+                assert!(is_in_detached(payload, &header, &data), "{place}");
+            }
+            assert!(!is_unfinished(&header), "{place}");
+        }
+        println!("{resilience:?}: {total} states, of those tried {unfinished} unfinished");
+        assert!(unfinished > 0);
     }
 }
 

@@ -104,6 +104,14 @@ pub(super) fn lock<'s>(
 /// What can be refused without a key.
 pub(super) fn check_header(header: &Header, is_detached: bool) -> Result<(), Error> {
     let metadata = header.metadata();
+    let is_another =
+        |requirement: &&Requirement| !matches!(requirement, Requirement::OnlineReencrypt { .. });
+    if let Some(requirement) = metadata.requirements().iter().find(is_another) {
+        return Err(Error::unsupported(format!(
+            "the volume needs {:?} besides (config.requirements): what else must change with the data is not known",
+            requirement.as_str()
+        )));
+    }
     if !is_detached {
         HeaderRef::Luks2(header).check_data_behind(metadata.data_offset())?;
     }

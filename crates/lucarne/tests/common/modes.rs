@@ -46,10 +46,23 @@ pub(crate) fn run(begun: Reencryption<'_>) -> Result<(), Error> {
 
 /// A detached header and its data, of which the first `offset` bytes are another's.
 pub(crate) fn detached(payload: Payload, sector_size: SectorSize, offset: u64) -> [Vec<u8>; 2] {
+    let volume = volume(sector_size, Some(offset).filter(|&offset| offset > 0));
+    detached_volume(payload, &volume, offset)
+}
+
+/// As [`detached`], with room for a second key and a journal.
+pub(crate) fn detached_with_room(payload: Payload, sector_size: SectorSize) -> [Vec<u8>; 2] {
+    let volume = FormatOptions {
+        keyslots_size: Some(512 << 10),
+        ..volume(sector_size, None)
+    };
+    detached_volume(payload, &volume, 0)
+}
+
+fn detached_volume(payload: Payload, volume: &FormatOptions, offset: u64) -> [Vec<u8>; 2] {
     let data = MemoryStorage::with_len(payload.len + offset as usize);
     let header = MemoryStorage::default();
-    let volume = volume(sector_size, Some(offset).filter(|&offset| offset > 0));
-    lucarne::format(&header, Some(&data), FIRST, &volume).expect("it works");
+    lucarne::format(&header, Some(&data), FIRST, volume).expect("it works");
     let opened = OpenOptions::default()
         .header(&header)
         .open(&data, Secret::Passphrase(FIRST))
