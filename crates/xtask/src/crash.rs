@@ -10,7 +10,7 @@ const ALL: [(&str, &str); 3] = [
     ("LUCARNE_TEST_FORGED", "all"),
     ("LUCARNE_TEST_CASES", "500"),
 ];
-const TESTS: [&str; 9] = [
+const TESTS: [&str; 10] = [
     "editor_crash",
     "luks1_editor_crash",
     "restore_crash",
@@ -18,6 +18,7 @@ const TESTS: [&str; 9] = [
     "luks1_restore_crash",
     "rekey",
     "reencrypt_crash",
+    "reencrypt_modes_crash",
     "reencrypt_forged",
     "reencrypt_model",
 ];
@@ -42,7 +43,8 @@ pub(crate) fn run_all() -> Result<()> {
     }
     let words = [
         "test",
-        "--release",
+        "--profile",
+        "suite",
         "-p",
         "lucarne-cli",
         "--test",

@@ -133,6 +133,8 @@ pub(super) struct Connection<'c> {
     workers: AtomicUsize,
     /// Workers that wait for their turn to read.
     waiting: AtomicUsize,
+    /// Workers that send, or wait for their turn to.
+    sending: AtomicUsize,
     large: LargeBuffers,
 }
 
@@ -156,6 +158,7 @@ impl<'c> Connection<'c> {
             is_over: AtomicBool::new(false),
             workers: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            sending: AtomicUsize::new(0),
             large: LargeBuffers::default(),
         }
     }
@@ -249,11 +252,14 @@ impl<'c> Connection<'c> {
         }))
     }
 
-    /// Has somebody read the next request while this one is worked on.
+    /// Has somebody read the next request while this one is worked on. As long as replies wait for the client, more of
+    /// them would only wait too, and cost the processors a change of threads each.
     fn hire<'s>(&'s self, scope: &'s Scope<'s, '_>) {
         // Only the leader counts up.
         let workers = self.workers.load(Ordering::Relaxed);
-        if workers < WORKERS_MAX && self.waiting.load(Ordering::Acquire) == 0 {
+        let is_somebody_free = self.waiting.load(Ordering::Acquire) > 0;
+        let are_replies_waiting = self.sending.load(Ordering::Acquire) > 0;
+        if workers < WORKERS_MAX && !is_somebody_free && !are_replies_waiting {
             let spawned = std::thread::Builder::new()
                 .name("nbd".to_owned())
                 .spawn_scoped(scope, || self.work(scope));
@@ -366,7 +372,7 @@ impl<'c> Connection<'c> {
             return self.send(&[&failure(replies, &error)]);
         }
         if first_len == len || in_one_chunk {
-            let _alone = lock(&self.outgoing);
+            let _alone = self.turn_to_send();
             let header = replies.data(offset, len, true);
             write_all(self.transport, &[header.as_bytes(), &buffer[..first_len]])?;
             let mut done = first_len;
@@ -436,8 +442,29 @@ impl<'c> Connection<'c> {
     }
 
     fn send(&self, parts: &[&[u8]]) -> io::Result<()> {
-        let _alone = lock(&self.outgoing);
+        let _alone = self.turn_to_send();
         write_all(self.transport, parts)
+    }
+
+    /// Replies go out whole, one after another.
+    fn turn_to_send(&self) -> Sending<'_> {
+        self.sending.fetch_add(1, Ordering::AcqRel);
+        Sending {
+            count: &self.sending,
+            _alone: lock(&self.outgoing),
+        }
+    }
+}
+
+/// Held while a reply is sent.
+struct Sending<'c> {
+    count: &'c AtomicUsize,
+    _alone: MutexGuard<'c, ()>,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::{set_socket_send_buffer_size, socket_peercred};
 
 use super::connection::{Connection, Incoming, Transport, write_all};
 use super::negotiation::{ExportEntry, Negotiation, Step};
@@ -19,6 +20,9 @@ use crate::Export;
 
 /// After the socket has run out of something, so long until it is tried again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Of a unix socket: the replies that clients ask for should fit in whole. (Of TCP the system finds its own.)
+const SEND_BUFFER_LEN_BYTES: usize = 1 << 20;
 
 /// What a server lets its clients do.
 ///
@@ -134,6 +138,8 @@ impl<'e> Server<'e> {
             if !self.may_use(&stream)? {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
+            // The system gives what it allows; a smaller one does too, with more changes between threads.
+            let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER_LEN_BYTES);
             Ok(Arc::new(UnixTransport(stream)))
         })
     }
@@ -236,7 +242,7 @@ impl<'e> Server<'e> {
         let Some(allowed) = self.options.allowed_uid else {
             return Ok(true);
         };
-        let peer = rustix::net::sockopt::socket_peercred(stream)?.uid.as_raw();
+        let peer = socket_peercred(stream)?.uid.as_raw();
         Ok(peer == allowed || peer == rustix::process::geteuid().as_raw())
     }
 
