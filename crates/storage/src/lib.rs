@@ -31,7 +31,7 @@ pub use lock::HeaderLock;
 pub use memory::MemoryStorage;
 pub use new_file::NewFile;
 pub use offset::OffsetStorage;
-pub use read_at::ReadAt;
+pub use read_at::{ReadAt, ReadWindow};
 
 use std::io;
 use std::ops::Range;

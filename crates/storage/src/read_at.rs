@@ -1,6 +1,7 @@
 //! What can be read by position and no more.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::{FileStorage, MemoryStorage, OffsetStorage, Storage};
@@ -81,6 +82,55 @@ macro_rules! forward_read_at {
 }
 
 forward_read_at!(&R, Box<R>, Arc<R>);
+
+/// A part of something, which no offset leaves: a partition, or a file at the start of a device.
+///
+/// ```
+/// use lucarne_storage::{ReadAt, ReadWindow};
+/// let window = ReadWindow::new(b"some bytes".to_vec(), 5..9);
+/// let mut byte = [0];
+/// window.read_exact_at(&mut byte, 3)?;
+/// assert_eq!(&byte, b"e");
+/// assert!(window.read_exact_at(&mut byte, 4).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ReadWindow<R> {
+    source: R,
+    range: Range<u64>,
+}
+
+impl<R: ReadAt> ReadWindow<R> {
+    /// The bytes `range` of `source`. What of it lies past the end of the source fails to be read.
+    pub fn new(source: R, range: Range<u64>) -> Self {
+        Self { source, range }
+    }
+
+    /// What it is a part of.
+    pub fn into_source(self) -> R {
+        self.source
+    }
+}
+
+impl<R: ReadAt> ReadAt for ReadWindow<R> {
+    fn len_bytes(&self) -> io::Result<u64> {
+        Ok(self.range.end.saturating_sub(self.range.start))
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let len = self.len_bytes()?;
+        let fits = offset
+            .checked_add(buf.len() as u64)
+            .is_some_and(|end| end <= len);
+        if !fits {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("it ends at byte {len}"),
+            ));
+        }
+        self.source.read_exact_at(buf, self.range.start + offset)
+    }
+}
 
 #[cfg(test)]
 mod tests {

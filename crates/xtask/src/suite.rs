@@ -8,7 +8,7 @@ use crate::kernel_test;
 use crate::packages::{self, Program};
 
 /// Programs that tests compare with.
-const PEERS: [Program; 4] = [
+const PEERS: [Program; 8] = [
     Program {
         name: "cryptsetup",
         package: "cryptsetup-bin",
@@ -24,6 +24,22 @@ const PEERS: [Program; 4] = [
     Program {
         name: "qemu-img",
         package: "qemu-utils",
+    },
+    Program {
+        name: "mke2fs",
+        package: "e2fsprogs",
+    },
+    Program {
+        name: "mkfs.vfat",
+        package: "dosfstools",
+    },
+    Program {
+        name: "mcopy",
+        package: "mtools",
+    },
+    Program {
+        name: "sfdisk",
+        package: "fdisk",
     },
 ];
 

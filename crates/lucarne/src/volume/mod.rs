@@ -113,6 +113,17 @@ impl<S: Storage> Volume<S> {
         self.length
     }
 
+    /// How many bytes were put in, as the `lucarne-length` token records it; `None` where nothing is recorded, or
+    /// something was written behind them since.
+    ///
+    /// # Errors
+    /// [`Error::Io`] from the storage: what lies behind is read, usually less than a sector.
+    pub fn recorded_len(&self) -> Result<Option<u64>, Error> {
+        let len = crate::bulk::decrypt::plaintext_len(self, false)?;
+        let recorded = self.length.and_then(|token| token.length);
+        Ok(recorded.filter(|_| len.outdated_len.is_none()))
+    }
+
     /// The keyslot that the passphrase opened; `None` if the volume key was given.
     pub fn keyslot(&self) -> Option<u32> {
         self.keyslot
