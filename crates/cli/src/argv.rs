@@ -100,7 +100,13 @@ pub(crate) fn normalise(
     let mut operands: Vec<OsString> = Vec::new();
     let mut only_operands = false;
 
-    let mut arguments = arguments.into_iter();
+    let mut arguments = arguments.into_iter().peekable();
+    // Only where the verb comes first is it known what the letters are.
+    let own_letters = match arguments.peek().and_then(|word| word.to_str()) {
+        Some("ls") => [('l', "long")].as_slice(),
+        Some("cp") => &[('r', "recursive")],
+        _ => &[],
+    };
     while let Some(argument) = arguments.next() {
         let bytes = argument.as_bytes();
         if only_operands || bytes == b"-" || !bytes.starts_with(b"-") {
@@ -118,19 +124,20 @@ pub(crate) fn normalise(
         } else {
             let cluster = String::from_utf8_lossy(&bytes[1..]).into_owned();
             for (index, letter) in cluster.char_indices() {
-                let name = grammar
-                    .short
-                    .get(&letter)
+                let own = own_letters.iter().find(|(own, _)| *own == letter);
+                let name = own
+                    .map(|(_, name)| (*name).to_owned())
+                    .or_else(|| grammar.short.get(&letter).cloned())
                     .ok_or_else(|| format!("-{letter}: unknown option; see lucarne --help"))?;
                 let rest = &bytes[1 + index + letter.len_utf8()..];
-                let inline = grammar.takes_value(name)? && !rest.is_empty();
+                let inline = grammar.takes_value(&name)? && !rest.is_empty();
                 let value = if inline {
                     let rest = rest.strip_prefix(b"=").unwrap_or(rest);
                     Some(OsStr::from_bytes(rest).to_owned())
                 } else {
-                    value_of(&grammar, name, &mut arguments)?
+                    value_of(&grammar, &name, &mut arguments)?
                 };
-                options.push(spelled_out(&grammar, name.clone(), value)?);
+                options.push(spelled_out(&grammar, name, value)?);
                 if inline {
                     break;
                 }

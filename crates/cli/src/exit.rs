@@ -82,6 +82,27 @@ fn library_code(error: &Error) -> Code {
     }
 }
 
+/// What is not there in a volume, or not what was asked for, is a wrong device or file as any other is.
+fn inside_code(error: &lucarne_inside::Error) -> Code {
+    use lucarne_inside::Error;
+    match error {
+        Error::NotFound { .. }
+        | Error::NotADirectory { .. }
+        | Error::IsADirectory { .. }
+        | Error::NotAFile { .. }
+        | Error::TooManyLinks { .. }
+        | Error::NoFileSystem { .. } => Code::Device,
+        _ => Code::Parameters,
+    }
+}
+
+fn tensors_code(error: &lucarne_tensors::Error) -> Code {
+    match error {
+        lucarne_tensors::Error::NoSuchTensor { .. } => Code::Device,
+        _ => Code::Parameters,
+    }
+}
+
 /// The exit code of whatever went wrong.
 pub(crate) fn code(error: &anyhow::Error) -> Code {
     error
@@ -91,6 +112,8 @@ pub(crate) fn code(error: &anyhow::Error) -> Code {
                 .downcast_ref::<Failure>()
                 .map(Failure::code)
                 .or_else(|| cause.downcast_ref().map(library_code))
+                .or_else(|| cause.downcast_ref().map(inside_code))
+                .or_else(|| cause.downcast_ref().map(tensors_code))
         })
         .unwrap_or(Code::Parameters)
 }

@@ -146,7 +146,10 @@ fn show_debug_messages() {
 fn data_on_stdout(verb: &Verb) -> bool {
     match verb {
         Verb::Decrypt(args) => args.output.as_os_str() == "-",
-        Verb::Read(_) | Verb::Completions(_) | Verb::Man(_) => true,
+        Verb::Read(_) | Verb::Ls(_) | Verb::Cat(_) | Verb::Tensors(_) => true,
+        Verb::Completions(_) | Verb::Man(_) => true,
+        Verb::Cp(args) => args.output.as_os_str() == "-",
+        Verb::Tensor(args) => args.output.as_os_str() == "-",
         Verb::Token(args) => args.action == args::TokenAction::Export,
         _ => false,
     }

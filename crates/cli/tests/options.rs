@@ -39,6 +39,11 @@ const VERBS: &[&str] = &[
     "read",
     "write",
     "serve",
+    "ls",
+    "cat",
+    "cp",
+    "tensors",
+    "tensor",
     "check",
     "luksFormat",
     "luksDump",
@@ -104,7 +109,8 @@ fn lucarne(arguments: &[&str]) -> Output {
 /// The verb with the operands it needs.
 fn with_operands(verb: &'static str) -> Vec<&'static str> {
     match verb {
-        "encrypt" | "decrypt" | "rekey" => vec![verb, "in", "out"],
+        "encrypt" | "decrypt" | "rekey" | "cp" => vec![verb, "in", "out"],
+        "tensor" => vec![verb, "image", "name", "out"],
         "benchmark" => vec![verb],
         "luksKillSlot" => vec![verb, "image", "1"],
         "luksHeaderBackup" | "luksHeaderRestore" => {

@@ -7,6 +7,7 @@ mod common;
 mod convert;
 mod format;
 mod header;
+mod inside;
 mod keys;
 mod pbkdf;
 mod reencrypt;
@@ -26,6 +27,7 @@ pub(crate) use common::{CommonArgs, KernelArgs, KeyFileArgs, ProgressArgs, Volum
 pub(crate) use convert::ConvertArgs;
 pub(crate) use format::{FormatArgs, NewVolumeArgs};
 pub(crate) use header::{ConfigArgs, PriorityName, RepairArgs};
+pub(crate) use inside::{CatArgs, CpArgs, InsideArgs, LsArgs, Target, TensorArgs, TensorsArgs};
 pub(crate) use keys::{
     LuksAddKeyArgs, LuksChangeKeyArgs, LuksConvertKeyArgs, LuksEraseArgs, LuksKillSlotArgs,
     LuksRemoveKeyArgs,
@@ -108,6 +110,16 @@ pub(crate) enum Verb {
     Write(WriteArgs),
     /// Give other programs a volume's plaintext as a block device
     Serve(Box<ServeArgs>),
+    /// List the files in a volume, without mounting it
+    Ls(Box<LsArgs>),
+    /// Write a file in a volume to standard output
+    Cat(Box<CatArgs>),
+    /// Copy a file or a directory out of a volume
+    Cp(Box<CpArgs>),
+    /// List the tensors of a safetensors file in a volume
+    Tensors(Box<TensorsArgs>),
+    /// Write the bytes of a tensor in a volume to a file
+    Tensor(Box<TensorArgs>),
     /// Judge a volume's header by a policy
     Check(Box<CheckArgs>),
     /// Make a new, empty volume

@@ -9,6 +9,7 @@ mod editing;
 mod encrypt;
 mod format_options;
 mod generate;
+mod inside;
 mod is_luks;
 mod luks_add_key;
 mod luks_change_key;
@@ -27,6 +28,7 @@ mod reencrypt;
 mod rekey;
 mod repair;
 mod serve;
+mod tensors;
 mod token;
 mod wipe;
 mod write;
@@ -57,6 +59,11 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::Read(args) => read::run(args, common, report),
         Verb::Write(args) => write::run(args, common, report),
         Verb::Serve(args) => serve::run(args, common, report),
+        Verb::Ls(args) => inside::ls::run(args, common, report),
+        Verb::Cat(args) => inside::cat::run(args, common, report),
+        Verb::Cp(args) => inside::cp::run(args, common, report),
+        Verb::Tensors(args) => tensors::list(args, common, report),
+        Verb::Tensor(args) => tensors::extract(args, common, report),
         Verb::Check(args) => check::run(args),
         Verb::LuksFormat(args) => luks_format::run(args, common, report),
         Verb::LuksDump(args) => luks_dump::run(args, common, report),
@@ -97,6 +104,11 @@ fn kernel_args(verb: &Verb) -> Option<&KernelArgs> {
         Verb::Read(args) => Some(&args.kernel),
         Verb::Write(args) => Some(&args.kernel),
         Verb::Serve(args) => Some(&args.kernel),
+        Verb::Ls(args) => Some(&args.inside.kernel),
+        Verb::Cat(args) => Some(&args.inside.kernel),
+        Verb::Cp(args) => Some(&args.inside.kernel),
+        Verb::Tensors(args) => Some(&args.inside.kernel),
+        Verb::Tensor(args) => Some(&args.inside.kernel),
         Verb::Wipe(args) => Some(&args.kernel),
         Verb::Benchmark(args) => Some(&args.kernel),
         _ => None,

@@ -10,7 +10,7 @@ pub use cursor::VolumeCursor;
 pub use identity::VolumeIdentity;
 pub use open::OpenOptions;
 
-use lucarne_storage::Storage;
+use lucarne_storage::{ReadAt, Storage};
 
 use crate::error::{flushing, measuring};
 use crate::length_token::LengthToken;
@@ -111,6 +111,17 @@ impl<S: Storage> Volume<S> {
     /// What the `lucarne-length` token says, if the header has one.
     pub fn length_token(&self) -> Option<LengthToken> {
         self.length
+    }
+
+    /// How many bytes were put in, as the `lucarne-length` token records it; `None` where nothing is recorded, or
+    /// something was written behind them since.
+    ///
+    /// # Errors
+    /// [`Error::Io`] from the storage: what lies behind is read, usually less than a sector.
+    pub fn recorded_len(&self) -> Result<Option<u64>, Error> {
+        let len = crate::bulk::decrypt::plaintext_len(self, false)?;
+        let recorded = self.length.and_then(|token| token.length);
+        Ok(recorded.filter(|_| len.outdated_len.is_none()))
     }
 
     /// The keyslot that the passphrase opened; `None` if the volume key was given.
@@ -301,5 +312,16 @@ impl<S: Storage> Volume<S> {
             // Where which bytes lie, only it knows.
             Map::HalfDone(_) => false,
         }
+    }
+}
+
+/// The plaintext; [`Volume::len`] long.
+impl<S: Storage> ReadAt for Volume<S> {
+    fn len_bytes(&self) -> std::io::Result<u64> {
+        Ok(self.len())
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
+        Ok(self.read_at(buf, offset)?)
     }
 }
