@@ -1,0 +1,10 @@
+//! The answer and its figures: for a terminal, for a program, for a browser.
+
+mod html;
+mod json;
+mod plots;
+mod text;
+
+pub use html::html;
+pub use json::{SCHEMA_VERSION, json};
+pub use text::text;
