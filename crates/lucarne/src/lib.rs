@@ -98,5 +98,6 @@ pub use lucarne_format::{luks1, luks2};
 pub use lucarne_keyslot::{Cost, CostLimits, Hash, KdfKind, KdfRequest};
 pub use lucarne_secret::{SecretBytes, make_process_undumpable};
 pub use lucarne_storage::{
-    Access, FileStorage, HeaderLock, LockKind, MemoryStorage, NewFile, OffsetStorage, Storage,
+    Access, FileStorage, HeaderLock, LockKind, MemoryStorage, NewFile, OffsetStorage, ReadAt,
+    Storage,
 };

@@ -23,6 +23,7 @@ mod mapping;
 mod memory;
 mod new_file;
 mod offset;
+mod read_at;
 
 pub use aligned::{AlignedBuffer, DIRECT_ALIGNMENT};
 pub use file::{Access, FileStorage, LockKind};
@@ -30,6 +31,7 @@ pub use lock::HeaderLock;
 pub use memory::MemoryStorage;
 pub use new_file::NewFile;
 pub use offset::OffsetStorage;
+pub use read_at::ReadAt;
 
 use std::io;
 use std::ops::Range;

@@ -10,7 +10,7 @@ pub use cursor::VolumeCursor;
 pub use identity::VolumeIdentity;
 pub use open::OpenOptions;
 
-use lucarne_storage::Storage;
+use lucarne_storage::{ReadAt, Storage};
 
 use crate::error::{flushing, measuring};
 use crate::length_token::LengthToken;
@@ -280,5 +280,16 @@ impl<S: Storage> Volume<S> {
             // Where which bytes lie, only it knows.
             Map::HalfDone(_) => false,
         }
+    }
+}
+
+/// The plaintext; [`Volume::len`] long.
+impl<S: Storage> ReadAt for Volume<S> {
+    fn len_bytes(&self) -> std::io::Result<u64> {
+        Ok(self.len())
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
+        Ok(self.read_at(buf, offset)?)
     }
 }
