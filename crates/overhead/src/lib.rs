@@ -38,6 +38,7 @@ pub mod stats;
 pub mod verdict;
 pub mod weights;
 
+mod bench;
 mod control;
 mod error;
 mod files;

@@ -20,6 +20,9 @@ pub trait Work {
     /// # Errors
     /// Whatever stands in the way.
     fn run(&mut self) -> Result<(), Error>;
+
+    /// Gives back what [`Self::prepare`] took, so that nobody else's turn pays for it; not timed.
+    fn finish(&mut self) {}
 }
 
 /// What a clock shows: differences count.
@@ -142,6 +145,7 @@ pub fn take_turns(
             control.check()?;
             work.prepare()?;
             work.run()?;
+            work.finish();
         }
     }
     let start = clock.read().wall;
@@ -154,6 +158,7 @@ pub fn take_turns(
             let place = (round + turn) % works.len();
             works[place].prepare()?;
             samples[place].push(one_turn(clock, works[place])?);
+            works[place].finish();
         }
     }
     Ok(samples)

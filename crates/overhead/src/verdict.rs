@@ -373,47 +373,47 @@ fn claim(outcome: &Outcome) -> Claim {
 
 fn noise(outcome: &Outcome) -> Vec<String> {
     let mut lines = Vec::new();
+    let mut others = 0;
+    let mut of_tool = Vec::new();
     for result in &outcome.cases {
         for measured in &result.measured {
-            if let Some(why) = measured.noise() {
-                lines.push(format!(
-                    "{}, {}: {why}",
-                    name(result),
-                    measured.protection.name()
-                ));
+            match measured.noise() {
+                Some(why) if is_in_headline(result) => {
+                    lines.push(format!(
+                        "{}, {}: {why}",
+                        name(result),
+                        measured.protection.name()
+                    ));
+                }
+                Some(_) => others += 1,
+                None => {}
             }
-            if measured.protection == Protection::PlainAgain
-                && let Some(ratio) = measured.ratio
-                && (ratio.excludes(1.0) || (ratio.median - 1.0).abs() > SELF_RATIO_MAX)
-            {
-                lines.push(format!(
-                    "{}: the plain file held against itself comes out as {:.3} ({:.3} to {:.3}) and not as 1: smaller differences mean nothing",
-                    name(result),
-                    ratio.median,
-                    ratio.low,
-                    ratio.high
-                ));
-            }
-            if result.case.workload == Workload::ColdLoad
-                && let Some(share) = measured
-                    .device_share
-                    .filter(|&share| share < COLD_SHARE_MIN)
-            {
-                lines.push(format!(
-                    "{}, {}: only {:.0} % of the bytes came from the device: it was not cold",
-                    name(result),
-                    measured.protection.name(),
-                    share * 100.0
-                ));
-            }
+            lines.extend(not_itself(result, measured));
+            lines.extend(not_cold(result, measured));
         }
         if result.own_share > OWN_SHARE_MAX {
-            lines.push(format!(
-                "{}: the tool itself takes {:.1} % of the fastest figure",
-                name(result),
+            of_tool.push(format!(
+                "{} {:.1} %",
+                result.case.id(),
                 result.own_share * 100.0
             ));
         }
+    }
+    if others > 0 {
+        let all: usize = outcome
+            .cases
+            .iter()
+            .map(|result| result.measured.len() - 1)
+            .sum();
+        lines.push(format!(
+            "{others} of the other ratios ({all} in all) have an interval wider than a tenth; they are marked below"
+        ));
+    }
+    if !of_tool.is_empty() {
+        lines.push(format!(
+            "the tool itself takes more than 1 % of the fastest figure of: {}",
+            of_tool.join(", ")
+        ));
     }
     if let Some(stolen) = outcome.stolen.filter(|&stolen| stolen > STOLEN_MAX) {
         lines.push(format!(
@@ -421,14 +421,49 @@ fn noise(outcome: &Outcome) -> Vec<String> {
             stolen * 100.0
         ));
     }
-    if let Some(load) = outcome
-        .load_before
-        .filter(|&load| load > 0.5 * outcome.machine.cpus as f64)
-    {
+    let busy = 0.5 * outcome.machine.cpus as f64;
+    if let Some(load) = outcome.load_before.filter(|&load| load > busy) {
         lines.push(format!(
             "the load average was {load:.1} before the run, on {} processors",
             outcome.machine.cpus
         ));
     }
     lines
+}
+
+fn is_in_headline(result: &CaseResult) -> bool {
+    let case = &result.case;
+    let is_meant =
+        [Workload::ColdLoad, Workload::WarmLoad, Workload::Write].contains(&case.workload);
+    is_meant && case.staged | case.workload.writes() && case.way == Way::Pread
+}
+
+/// Equals that came out as different.
+fn not_itself(result: &CaseResult, measured: &Measured) -> Option<String> {
+    let ratio = measured
+        .ratio
+        .filter(|_| measured.protection == Protection::PlainAgain)?;
+    let is_off = ratio.excludes(1.0) || (ratio.median - 1.0).abs() > SELF_RATIO_MAX;
+    is_off.then(|| {
+        format!(
+            "{}: the plain file held against itself comes out as {:.3} ({:.3} to {:.3}) and not as 1: smaller differences mean nothing",
+            name(result),
+            ratio.median,
+            ratio.low,
+            ratio.high
+        )
+    })
+}
+
+/// A cold load whose bytes did not come from the device.
+fn not_cold(result: &CaseResult, measured: &Measured) -> Option<String> {
+    let share = measured
+        .device_share
+        .filter(|&share| result.case.workload == Workload::ColdLoad && share < COLD_SHARE_MIN)?;
+    Some(format!(
+        "{}, {}: only {:.0} % of the bytes came from the device: it was not cold",
+        name(result),
+        measured.protection.name(),
+        share * 100.0
+    ))
 }

@@ -97,37 +97,41 @@ impl Arena {
     }
 }
 
-/// Hands out the parts one by one to whichever thread is free.
-fn shared<T>(
-    mut parts: impl Iterator<Item = T> + Send,
-    threads: usize,
-    work: impl Fn(T) -> Result<(), Error> + Sync,
-) -> Result<(), Error> {
-    if threads <= 1 {
-        return parts.try_for_each(work);
+/// Threads that wait for work: to start them anew would count as work.
+pub(crate) struct Crew(Option<rayon::ThreadPool>);
+
+impl Crew {
+    /// One thread is the caller's own.
+    pub(crate) fn new(threads: usize) -> Result<Self, Error> {
+        if threads <= 1 {
+            return Ok(Self(None));
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|error| Error::Refused(format!("{threads} threads: {error}")))?;
+        Ok(Self(Some(pool)))
     }
-    let parts = Mutex::new(parts);
-    let worker = || {
-        loop {
-            let part = parts.lock().unwrap_or_else(PoisonError::into_inner).next();
-            match part {
-                Some(part) => work(part)?,
-                None => return Ok(()),
+
+    /// Hands out the parts one by one to whichever thread is free.
+    fn share<T>(
+        &self,
+        mut parts: impl Iterator<Item = T> + Send,
+        work: impl Fn(T) -> Result<(), Error> + Sync,
+    ) -> Result<(), Error> {
+        let Some(pool) = &self.0 else {
+            return parts.try_for_each(work);
+        };
+        let parts = Mutex::new(parts);
+        let results = pool.broadcast(|_| {
+            loop {
+                let part = parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+                match part {
+                    Some(part) => work(part)?,
+                    None => return Ok(()),
+                }
             }
-        }
-    };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(worker)).collect();
-        let mut result = worker();
-        for other in others {
-            result = result.and(
-                other
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            );
-        }
-        result
-    })
+        });
+        results.into_iter().collect()
+    }
 }
 
 /// Where a request is read to.
@@ -148,7 +152,7 @@ pub(crate) fn load(
     requests: &[Request],
     into: Into,
     arena: &mut Arena,
-    threads: usize,
+    crew: &Crew,
 ) -> Result<(), Error> {
     let Arena { memory, second } = arena;
     let read =
@@ -159,19 +163,15 @@ pub(crate) fn load(
             .try_for_each(|request| read(request, &mut memory[..request.len])),
         Into::OwnPlaces => {
             let places = requests.iter().zip(places(requests, memory));
-            shared(places, threads, |(request, place)| read(request, place))
+            crew.share(places, |(request, place)| read(request, place))
         }
         Into::ThenSecond => {
             let both = places(requests, memory).zip(places(requests, second));
-            shared(
-                requests.iter().zip(both),
-                threads,
-                |(request, (place, second))| {
-                    read(request, place)?;
-                    second.copy_from_slice(place);
-                    Ok(())
-                },
-            )
+            crew.share(requests.iter().zip(both), |(request, (place, second))| {
+                read(request, place)?;
+                second.copy_from_slice(place);
+                Ok(())
+            })
         }
     }
 }
@@ -191,7 +191,7 @@ pub(crate) fn store(
     sources: &[Box<dyn Source + Send>],
     requests: &[Request],
     arena: &Arena,
-    threads: usize,
+    crew: &Crew,
 ) -> Result<(), Error> {
     let mut start = 0;
     let parts = requests.iter().map(|request| {
@@ -199,7 +199,7 @@ pub(crate) fn store(
         start += request.len;
         (request, data)
     });
-    shared(parts, threads, |(request, data)| {
+    crew.share(parts, |(request, data)| {
         sources[request.shard].write(data, request.offset)
     })?;
     sources.iter().try_for_each(|source| source.flush())
@@ -268,12 +268,13 @@ mod tests {
             .collect();
         let mut arena = Arena::new(9, 9).unwrap();
         for threads in [1, 3] {
+            let crew = Crew::new(threads).unwrap();
             let sources: [Box<dyn Source + Send>; 1] = [Box::new(Fails)];
             for into in [Into::OwnPlaces, Into::ThenSecond, Into::OnePlace] {
-                assert!(load(&sources, &requests, into, &mut arena, threads).is_err());
-                assert!(load(&sources, &requests[..5], into, &mut arena, threads).is_ok());
+                assert!(load(&sources, &requests, into, &mut arena, &crew).is_err());
+                assert!(load(&sources, &requests[..5], into, &mut arena, &crew).is_ok());
             }
-            assert!(store(&sources, &requests, &arena, threads).is_ok());
+            assert!(store(&sources, &requests, &arena, &crew).is_ok());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The answer and its figures: for a terminal, for a program, for a browser.
 
+mod figures;
 mod html;
 mod json;
 mod plots;

@@ -100,12 +100,13 @@ fn table(out: &mut String, result: &CaseResult) {
         });
         let _ = writeln!(
             out,
-            "  {:44} {:9.2} {:5.1} % {:5}  {ratio:>24} {:10.3}",
+            "  {:44} {:9.2} {:5.1} % {:5}  {ratio:>24} {:10.3}{}",
             one.protection.name(),
             one.rate.median / GIB,
             one.rate.spread() * 100.0,
             one.rate.runs,
-            one.cpu_per_gib.median
+            one.cpu_per_gib.median,
+            if one.noise().is_some() { "  noisy" } else { "" }
         );
     }
     out.push('\n');

@@ -41,6 +41,16 @@ impl Stages {
     }
 }
 
+impl std::iter::Sum for Stages {
+    fn sum<I: Iterator<Item = Self>>(stages: I) -> Self {
+        stages.fold(Self::default(), |sum, one| Self {
+            waiting: sum.waiting + one.waiting,
+            storage: sum.storage + one.storage,
+            cipher: sum.cipher + one.cipher,
+        })
+    }
+}
+
 /// Storage that is timed.
 pub struct Staged<S> {
     inner: S,

@@ -8,39 +8,11 @@ mod read;
 mod shapes;
 
 pub use generate::generate;
-pub use read::{MAX_HEADER_LEN_BYTES, read};
+pub use read::read;
 pub use shapes::Model;
 
-use std::ops::Range;
-
+use lucarne_tensors::{Header, Tensor, Trailing};
 use serde_json::{Map, Value, json};
-
-/// One tensor's name, shape and place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tensor {
-    /// Its name.
-    pub name: String,
-    /// Its type by safetensors' name: `BF16`.
-    pub dtype: String,
-    /// Its dimensions.
-    pub shape: Vec<u64>,
-    /// Its bytes in the file.
-    pub range: Range<u64>,
-}
-
-impl Tensor {
-    /// Its length in bytes.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        self.range.end - self.range.start
-    }
-
-    /// Whether it has no bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
 
 /// One safetensors file's layout.
 ///
@@ -53,7 +25,7 @@ impl Tensor {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The header, with the eight bytes before it.
+    /// The header with the eight bytes before it, of a file that is to be made; empty of one that is there.
     pub header: Vec<u8>,
     /// The tensors in the order of their bytes.
     pub tensors: Vec<Tensor>,
@@ -70,20 +42,13 @@ impl Checkpoint {
     /// Lays tensors of bf16 numbers out one after the other.
     #[must_use]
     pub fn of_shapes(shapes: impl IntoIterator<Item = (String, Vec<u64>)>) -> Self {
-        let mut tensors = Vec::new();
         let mut object = Map::new();
         object.insert("__metadata__".into(), json!({"format": "pt"}));
         let mut start = 0;
         for (name, shape) in shapes {
             let end = start + shape.iter().product::<u64>() * DTYPE_LEN_BYTES;
             let entry = json!({"dtype": DTYPE, "shape": shape, "data_offsets": [start, end]});
-            object.insert(name.clone(), entry);
-            tensors.push(Tensor {
-                name,
-                dtype: DTYPE.into(),
-                shape,
-                range: start..end,
-            });
+            object.insert(name, entry);
             start = end;
         }
         let mut text = Value::Object(object).to_string().into_bytes();
@@ -91,14 +56,20 @@ impl Checkpoint {
         text.resize(text.len().next_multiple_of(8), b' ');
         let mut header = (text.len() as u64).to_le_bytes().to_vec();
         header.extend_from_slice(&text);
-        let data_start = header.len() as u64;
-        for tensor in &mut tensors {
-            tensor.range = tensor.range.start + data_start..tensor.range.end + data_start;
-        }
+        let len_bytes = header.len() as u64 + start;
+        // OK to expect: the names differ, and each tensor begins where the one before it ends.
+        let parsed =
+            Header::parse(&text, len_bytes, Trailing::Refused).expect("the header is well formed");
+        Self::new(header, &parsed, len_bytes)
+    }
+
+    fn new(header: Vec<u8>, parsed: &Header, len_bytes: u64) -> Self {
+        let mut tensors = parsed.tensors().to_vec();
+        tensors.sort_by_key(|tensor| tensor.range.start);
         Self {
             header,
             tensors,
-            len_bytes: data_start + start,
+            len_bytes,
         }
     }
 
