@@ -48,6 +48,8 @@ mod random;
 mod requests;
 mod run;
 mod space;
+#[cfg(test)]
+mod synthetic;
 mod unlock;
 mod work;
 

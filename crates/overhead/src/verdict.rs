@@ -467,3 +467,146 @@ fn not_cold(result: &CaseResult, measured: &Measured) -> Option<String> {
         share * 100.0
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Depth;
+    use crate::synthetic::{Planted, outcome};
+
+    fn answered(planted: &Planted) -> Answer {
+        answer(&outcome(Depth::Normal, planted))
+    }
+
+    fn has(lines: &[String], start: &str) -> bool {
+        lines.iter().any(|line| line.starts_with(start))
+    }
+
+    #[test]
+    fn planted_costs_are_the_answer() {
+        let answer = answered(&Planted::default());
+        let headline = &answer.headline;
+        for part in [
+            "0.5 % (0.",
+            " of the speed of loading weights from this disk",
+            "30.0 % (",
+            " when they are in the page cache already, and 3.0 % (",
+            " of writing checkpoints",
+        ] {
+            assert!(headline.contains(part), "{part}: {headline}");
+        }
+        assert!(!headline.contains("NOISY"), "{headline}");
+        assert_eq!(answer.noise, [""; 0]);
+    }
+
+    #[test]
+    fn the_claim_is_judged_by_the_interval() {
+        let mut planted = Planted::default();
+        planted.ratios.insert("random-tensors", 0.97);
+        let claim = answered(&planted).claim;
+        assert!(has(
+            &claim.holds,
+            "cold load of all tensors by pread, 4 threads: 0.5 %"
+        ));
+        assert!(has(
+            &claim.fails,
+            "warm load of all tensors by pread, 4 threads: 30.0 %"
+        ));
+        assert!(
+            has(&claim.open, "single tensors of 1 MiB and more"),
+            "{:?}",
+            claim.open
+        );
+    }
+
+    #[test]
+    fn what_saturates_is_the_largest_stage_with_its_evidence() {
+        let lines = answered(&Planted::default()).saturates;
+        assert!(has(
+            &lines,
+            "cold load of all tensors by pread, 4 threads: the disk (the disk 80 %"
+        ));
+        assert!(has(
+            &lines,
+            "warm load of all tensors by pread, 4 threads: the kernel's copy"
+        ));
+        assert!(has(
+            &lines,
+            "warm load of all tensors by mapping, 4 threads: the cipher"
+        ));
+        assert!(has(&lines, "With one thread, the thread"));
+        assert!(has(&lines, "Unlocking takes 2.0 s once"));
+        let evidence = [
+            "CPU seconds per GiB plain",
+            "100 % of the bytes came from the device",
+            "a copy in place of the cipher",
+        ];
+        for part in evidence {
+            assert!(lines.iter().any(|line| line.contains(part)), "{part}");
+        }
+    }
+
+    #[test]
+    fn what_would_change_it_has_every_lever() {
+        let lines = answered(&Planted::default()).changes;
+        for lever in [
+            "Threads: ",
+            "Way in: ",
+            "O_DIRECT: ",
+            "Sector size: ",
+            "Key: ",
+            "Kernel, beside ",
+        ] {
+            assert!(has(&lines, lever), "{lever}{lines:?}");
+        }
+    }
+
+    #[test]
+    fn noise_of_every_kind_is_told() {
+        let loud = Planted {
+            jitter: 0.6,
+            device_share: 0.1,
+            again: 0.9,
+            own_seconds: 1e-2,
+            ..Planted::default()
+        };
+        let mut outcome = outcome(Depth::Quick, &loud);
+        outcome.stolen = Some(0.2);
+        outcome.load_before = Some(9.0);
+        let answer = answer(&outcome);
+        assert!(answer.headline.contains("NOISY RUN"), "{}", answer.headline);
+        for part in [
+            "rounds leave the ratio between",
+            "marked below",
+            "it was not cold",
+            "held against itself",
+            "the tool itself takes",
+            "to others meanwhile",
+            "load average was 9.0",
+        ] {
+            assert!(
+                answer.noise.iter().any(|line| line.contains(part)),
+                "{part}: {:?}",
+                answer.noise
+            );
+        }
+    }
+
+    #[test]
+    fn costs_are_said_as_far_as_they_are_known() {
+        let cost = |low, median, high| {
+            cost_text(Interval {
+                median,
+                low,
+                high,
+                confidence: 0.96,
+            })
+        };
+        assert_eq!(cost(0.021, 0.031, 0.0404), "3.1 % (2.1 to 4.0 %)");
+        assert_eq!(
+            cost(-0.01, 0.002, 0.01),
+            "nothing that can be told from noise (-1.0 to 1.0 %)"
+        );
+        assert_eq!(cost(-0.05, -0.03, -0.0001), "nothing (-5.0 to 0.0 %)");
+    }
+}

@@ -6,9 +6,14 @@ use lucarne_testkit::peers;
 use crate::command::{cargo, run as run_command};
 use crate::kernel_test;
 use crate::packages::{self, Program};
+use crate::python;
 
 /// Programs that tests compare with.
-const PEERS: [Program; 4] = [
+const PEERS: [Program; 5] = [
+    Program {
+        name: "chromium",
+        package: "chromium",
+    },
     Program {
         name: "cryptsetup",
         package: "cryptsetup-bin",
@@ -59,6 +64,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         println!("skipping the {line}");
         skipped.push(line);
+    }
+    match python::with_safetensors(!options.no_install) {
+        Ok(python) => {
+            tests.env(python::VARIABLE, python);
+        }
+        Err(error) => {
+            let line = format!("the comparison with Python's safetensors ({error:#})");
+            println!("skipping {line}");
+            skipped.push(line);
+        }
     }
     run_command(&mut tests)?;
 

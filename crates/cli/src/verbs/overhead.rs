@@ -25,13 +25,13 @@ const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(args: &OverheadArgs, common: &CommonArgs) -> anyhow::Result<()> {
     let _graceful = Graceful::begin()?;
-    let run = Run::new(options(args)).map_err(|error| failure(error, args))?;
+    let run = Run::new(options(args)).map_err(failure)?;
     if !common.batch_mode {
         announce(&run, args);
     }
     let shows = !common.batch_mode && io::stderr().is_terminal();
     let control = Control::default();
-    let outcome = watched(run, &control, shows).map_err(|error| failure(error, args))?;
+    let outcome = watched(run, &control, shows).map_err(failure)?;
     let answer = verdict::answer(&outcome);
     if let Some(path) = &args.report {
         write_report(path, &report::html(&outcome, &answer)).with_context(|| shown(path))?;
@@ -131,14 +131,26 @@ fn write_report(path: &std::path::Path, html: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn failure(error: Error, args: &OverheadArgs) -> anyhow::Error {
+fn failure(error: Error) -> anyhow::Error {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
     match error {
         Error::Interrupted => Failure::Parameters(error.to_string()).into(),
-        Error::Memory(message) => anyhow::Error::new(Failure::Memory(message)),
+        Error::Memory(message) => Failure::Memory(message).into(),
         Error::Weights { .. } => Failure::Device(error.to_string()).into(),
         Error::Refused(message) => Failure::Parameters(message).into(),
         Error::Volume { what, source } => anyhow::Error::new(source).context(what),
-        Error::Io { .. } if args.dir.is_dir() => anyhow::Error::new(error),
-        error => Failure::Device(format!("{:#}", anyhow::Error::new(error))).into(),
+        Error::Io { what, source } => {
+            let is_device = [
+                NotFound,
+                NotADirectory,
+                PermissionDenied,
+                ReadOnlyFilesystem,
+            ];
+            match is_device.contains(&source.kind()) {
+                true => anyhow::Error::new(source).context(Failure::Device(what)),
+                false => anyhow::Error::new(source).context(what),
+            }
+        }
+        error => error.into(),
     }
 }

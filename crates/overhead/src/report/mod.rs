@@ -1,5 +1,7 @@
 //! The answer and its figures: for a terminal, for a program, for a browser.
 
+#[cfg(test)]
+mod browser;
 mod figures;
 mod html;
 mod json;
