@@ -50,8 +50,6 @@ pub enum Way {
     Mapping,
     /// `pread` past the page cache (O_DIRECT).
     Direct,
-    /// A block device protocol between client and server in one process (NBD over a socket pair).
-    Nbd,
 }
 
 impl Way {
@@ -62,7 +60,6 @@ impl Way {
             Self::Pread => "pread",
             Self::Mapping => "mapping",
             Self::Direct => "O_DIRECT",
-            Self::Nbd => "NBD",
         }
     }
 }
