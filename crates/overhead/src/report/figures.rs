@@ -153,7 +153,10 @@ fn stages(outcome: &Outcome) -> Option<Figure> {
         legend: vec![
             ("waiting (disk, or others\u{2019} work)".into(), 5),
             ("kernel: copying, mapping, reading".into(), 0),
-            ("cipher; plain by mapping: the copy".into(), 1),
+            (
+                "cipher; by mapping with page faults, plain the copy".into(),
+                1,
+            ),
         ],
         wide: plots::bars(WIDE.width, &bars, unit)?,
         narrow: plots::bars(NARROW.width, &bars, unit)?,
