@@ -147,7 +147,7 @@ fn failure(error: Error) -> anyhow::Error {
                 ReadOnlyFilesystem,
             ];
             match is_device.contains(&source.kind()) {
-                true => anyhow::Error::new(source).context(Failure::Device(what)),
+                true => Failure::Device(format!("{what}: {source}")).into(),
                 false => anyhow::Error::new(source).context(what),
             }
         }
