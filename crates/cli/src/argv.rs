@@ -441,10 +441,13 @@ mod tests {
             } else {
                 accepted.verbs.iter().map(String::as_str).collect()
             };
-            // Under its other meaning, a byte offset, it is the command's own.
+            // Under its other meaning, in bytes, it is the command's own.
             clap.retain(|verb| {
-                let is_other_meaning =
-                    known.long == "offset" && ["read", "write", "wipe"].contains(verb);
+                let is_other_meaning = match known.long {
+                    "offset" => ["read", "write", "wipe"].contains(verb),
+                    "size" => *verb == "overhead",
+                    _ => false,
+                };
                 !is_other_meaning && !generators.contains(verb)
             });
             table.sort_unstable();

@@ -41,6 +41,9 @@ pub(crate) enum Failure {
     /// A file that is missing, unreadable or of the wrong kind.
     #[error("{0}")]
     Device(String),
+    /// More memory than there is.
+    #[error("{0}")]
+    Memory(String),
     /// Something is there already, or in use.
     #[error("{0}")]
     Exists(String),
@@ -62,6 +65,7 @@ impl Failure {
             Self::Parameters(_) | Self::Interrupted | Self::Silent => Code::Parameters,
             Self::Permission(_) => Code::Permission,
             Self::Device(_) => Code::Device,
+            Self::Memory(_) => Code::Memory,
             Self::Exists(_) => Code::Exists,
         }
     }

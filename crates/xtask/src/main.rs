@@ -11,6 +11,7 @@ mod i686;
 mod kernel_test;
 mod no_c;
 mod packages;
+mod python;
 mod sanitize;
 mod speed;
 mod suite;

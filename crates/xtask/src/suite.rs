@@ -3,12 +3,17 @@
 use anyhow::{Result, bail};
 use lucarne_testkit::peers;
 
-use crate::command::{cargo, command, output, run as run_command};
+use crate::command::{cargo, run as run_command};
 use crate::kernel_test;
 use crate::packages::{self, Program};
+use crate::python;
 
 /// Programs that tests compare with.
-const PEERS: [Program; 9] = [
+const PEERS: [Program; 10] = [
+    Program {
+        name: "chromium",
+        package: "chromium",
+    },
     Program {
         name: "cryptsetup",
         package: "cryptsetup-bin",
@@ -80,10 +85,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("skipping the {line}");
         skipped.push(line);
     }
-    if let Err(why) = python_safetensors(!options.no_install) {
-        skipped.push(format!(
-            "the comparison with Python's safetensors ({why:#})"
-        ));
+    match python::with_safetensors(!options.no_install) {
+        Ok(python) => {
+            tests.env(python::VARIABLE, python);
+        }
+        Err(error) => {
+            let line = format!("the comparison with Python's safetensors ({error:#})");
+            println!("skipping {line}");
+            skipped.push(line);
+        }
     }
     run_command(&mut tests)?;
 
@@ -100,23 +110,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     println!("all tests that ran have passed; {} skipped", skipped.len());
     Ok(())
-}
-
-/// Puts Python's safetensors where the test of it looks, unless it is there.
-fn python_safetensors(may_install: bool) -> Result<()> {
-    const FOLDER: &str = "target/safetensors-venv";
-    let python = format!("{FOLDER}/bin/python");
-    let imports = ["-c", "import numpy, safetensors"];
-    if output(&mut command(&python, imports)).is_ok() {
-        return Ok(());
-    }
-    if !may_install {
-        bail!("installing was not wanted");
-    }
-    output(&mut command("python3", ["-m", "venv", FOLDER]))?;
-    let pip = ["-m", "pip", "install", "-q", "safetensors", "numpy"];
-    output(&mut command(&python, pip))?;
-    output(&mut command(&python, imports)).map(|_| ())
 }
 
 /// Whether this runs unattended, where a missing peer is a fault of the set-up and not of the machine.

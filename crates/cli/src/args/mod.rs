@@ -9,6 +9,7 @@ mod format;
 mod header;
 mod inside;
 mod keys;
+mod overhead;
 mod pbkdf;
 mod reencrypt;
 mod rekey;
@@ -32,6 +33,7 @@ pub(crate) use keys::{
     LuksAddKeyArgs, LuksChangeKeyArgs, LuksConvertKeyArgs, LuksEraseArgs, LuksKillSlotArgs,
     LuksRemoveKeyArgs,
 };
+pub(crate) use overhead::{ModelName, OverheadArgs};
 pub(crate) use pbkdf::PbkdfArgs;
 pub(crate) use reencrypt::{ReencryptArgs, ResilienceKind, UnprotectedSide};
 pub(crate) use rekey::RekeyArgs;
@@ -174,6 +176,8 @@ pub(crate) enum Verb {
     Open(OpenArgs),
     /// Measure this machine's key derivations, ciphers and memory
     Benchmark(BenchmarkArgs),
+    /// Measure what encryption costs a model-weight workload here, and say why
+    Overhead(OverheadArgs),
     /// Print a shell's completion script
     Completions(CompletionsArgs),
     /// Write the manual pages

@@ -23,6 +23,7 @@ mod luks_kill_slot;
 mod luks_remove_key;
 mod luks_uuid;
 mod open;
+mod overhead;
 mod read;
 mod reencrypt;
 mod rekey;
@@ -84,6 +85,7 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::Convert(args) => convert::run(args, common),
         Verb::Open(args) => open::run(args, common, report),
         Verb::Benchmark(args) => benchmark::run(args),
+        Verb::Overhead(args) => overhead::run(args, common),
         Verb::Completions(args) => generate::completions(args),
         Verb::Man(args) => generate::manual(args),
     }
@@ -111,6 +113,7 @@ fn kernel_args(verb: &Verb) -> Option<&KernelArgs> {
         Verb::Tensor(args) => Some(&args.inside.kernel),
         Verb::Wipe(args) => Some(&args.kernel),
         Verb::Benchmark(args) => Some(&args.kernel),
+        Verb::Overhead(args) => Some(&args.kernel),
         _ => None,
     }
 }
