@@ -45,6 +45,8 @@ const VERBS: &[&str] = &[
     "isLuks",
     "luksUUID",
     "open",
+    "close",
+    "status",
     "benchmark",
     "luksAddKey",
     "luksChangeKey",

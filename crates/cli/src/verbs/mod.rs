@@ -2,12 +2,14 @@
 
 mod benchmark;
 mod check;
+mod close;
 mod config;
 mod convert;
 mod decrypt;
 mod editing;
 mod encrypt;
 mod format_options;
+mod fuse;
 mod generate;
 mod is_luks;
 mod luks_add_key;
@@ -27,6 +29,7 @@ mod reencrypt;
 mod rekey;
 mod repair;
 mod serve;
+mod status;
 mod token;
 mod wipe;
 mod write;
@@ -76,6 +79,8 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::Token(args) => token::run(args, common, report),
         Verb::Convert(args) => convert::run(args, common),
         Verb::Open(args) => open::run(args, common, report),
+        Verb::Close(args) => close::run(args, common),
+        Verb::Status(args) => status::run(args),
         Verb::Benchmark(args) => benchmark::run(args),
         Verb::Completions(args) => generate::completions(args),
         Verb::Man(args) => generate::manual(args),
@@ -97,6 +102,7 @@ fn kernel_args(verb: &Verb) -> Option<&KernelArgs> {
         Verb::Read(args) => Some(&args.kernel),
         Verb::Write(args) => Some(&args.kernel),
         Verb::Serve(args) => Some(&args.kernel),
+        Verb::Open(args) => Some(&args.kernel),
         Verb::Wipe(args) => Some(&args.kernel),
         Verb::Benchmark(args) => Some(&args.kernel),
         _ => None,
