@@ -8,7 +8,7 @@ use crate::kernel_test;
 use crate::packages::{self, Program};
 
 /// Programs that tests compare with.
-const PEERS: [Program; 4] = [
+const PEERS: [Program; 10] = [
     Program {
         name: "cryptsetup",
         package: "cryptsetup-bin",
@@ -24,6 +24,31 @@ const PEERS: [Program; 4] = [
     Program {
         name: "qemu-img",
         package: "qemu-utils",
+    },
+    Program {
+        name: "fusermount3",
+        package: "fuse3",
+    },
+    Program {
+        name: "mkfs.ext4",
+        package: "e2fsprogs",
+    },
+    Program {
+        name: "mkfs.xfs",
+        package: "xfsprogs",
+    },
+    Program {
+        name: "mkfs.btrfs",
+        package: "btrfs-progs",
+    },
+    Program {
+        name: "fio",
+        package: "fio",
+    },
+    // losetup; fstrim is in util-linux, which is everywhere.
+    Program {
+        name: "losetup",
+        package: "mount",
     },
 ];
 
