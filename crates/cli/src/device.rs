@@ -42,7 +42,24 @@ pub(crate) fn open_exclusively(path: &Path, disable_locks: bool) -> anyhow::Resu
             }
             _ => Failure::Device(format!("{}: cannot lock: {error}", shown(path))),
         })?;
+    take_into_use(path, &device, LockKind::Exclusive)?;
     Ok(device)
+}
+
+/// Keeps others from what the data are used for, until the file is closed: readers share it, and who writes or
+/// replaces what lies there is alone.
+pub(crate) fn take_into_use(
+    path: &Path,
+    data: &FileStorage,
+    kind: LockKind,
+) -> Result<(), Failure> {
+    data.try_use(kind).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Failure::Exists(format!(
+            "{}: in use by another process, which serves, writes or re-encrypts it",
+            shown(path)
+        )),
+        _ => Failure::Device(format!("{}: cannot lock: {error}", shown(path))),
+    })
 }
 
 /// Opens the device and, if it is detached, its header.

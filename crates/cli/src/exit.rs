@@ -16,6 +16,14 @@ pub(crate) enum Code {
 }
 
 impl Code {
+    /// The code of another process of this program.
+    pub(crate) fn of_number(number: i32) -> Self {
+        [Self::Permission, Self::Memory, Self::Device, Self::Exists]
+            .into_iter()
+            .find(|code| *code as i32 == number)
+            .unwrap_or(Self::Parameters)
+    }
+
     /// What `--verbose` says after a failure.
     pub(crate) fn meaning(self) -> &'static str {
         match self {
@@ -53,6 +61,9 @@ pub(crate) enum Failure {
     /// Nothing to say: the exit code is the answer.
     #[error("")]
     Silent,
+    /// Said already, by another process or as the result.
+    #[error("")]
+    Said(Code),
 }
 
 impl Failure {
@@ -63,6 +74,7 @@ impl Failure {
     fn code(&self) -> Code {
         match self {
             Self::Parameters(_) | Self::Interrupted | Self::Silent => Code::Parameters,
+            Self::Said(code) => *code,
             Self::Permission(_) => Code::Permission,
             Self::Device(_) => Code::Device,
             Self::Memory(_) => Code::Memory,
@@ -127,10 +139,12 @@ pub(crate) fn code(error: &anyhow::Error) -> Code {
 /// A reader of standard output that went away (`| head`) has seen enough and needs no message.
 pub(crate) fn line(error: &anyhow::Error) -> Option<String> {
     let silent = error.chain().any(|cause| {
-        matches!(cause.downcast_ref(), Some(Failure::Silent))
-            || cause
-                .downcast_ref::<io::Error>()
-                .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        matches!(
+            cause.downcast_ref(),
+            Some(Failure::Silent | Failure::Said(_))
+        ) || cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     });
     (!silent).then(|| one_line(error))
 }

@@ -15,6 +15,8 @@ mod passphrase;
 mod policy;
 mod progress;
 mod report;
+mod running;
+mod served;
 mod signals;
 mod size;
 mod stream;
@@ -48,7 +50,12 @@ fn main() -> ExitCode {
             // As in cryptsetup, who asks for debug messages hears how it ended too.
             let verbose = cli.common.verbose || cli.common.debug;
             let report = Report::new(verbose, data_on_stdout(&cli.verb));
-            (report, verbs::run(&cli.verb, &cli.common, &report))
+            let result = verbs::run(&cli.verb, &cli.common, &report);
+            match &cli.verb {
+                // Whoever started it says how it ended.
+                Verb::Open(args) if args.in_background => (Report::new(false, false), result),
+                _ => (report, result),
+            }
         }
         Ok(None) => (Report::new(false, false), Ok(())),
         Err(error) => (Report::new(false, false), Err(error)),

@@ -50,6 +50,8 @@ const VERBS: &[&str] = &[
     "isLuks",
     "luksUUID",
     "open",
+    "close",
+    "status",
     "benchmark",
     "overhead",
     "luksAddKey",

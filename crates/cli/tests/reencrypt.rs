@@ -248,6 +248,8 @@ fn a_second_process_is_kept_out() {
     let scratch = Scratch::new();
     let image = volume(&scratch, &[]);
     must(line(&scratch, &image, &["--init-only"]));
+    let header = || std::fs::read(&image).unwrap()[..4096].to_vec();
+    let begun = header();
     // While it is at work, and stopped, nobody else is.
     let mut child = command()
         .args(line(
@@ -259,7 +261,10 @@ fn a_second_process_is_kept_out() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_millis(60));
+    // It has the locks before it writes anything.
+    while header() == begun && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     if is_unfinished(&image) {

@@ -341,7 +341,12 @@ fn what_is_served_for_writing_is_neither_reencrypted_nor_served_twice() {
         address,
         &image
     ]);
-    assert_refused("a second server", &second, 5, "another process serves");
+    assert_refused(
+        "a second server",
+        &second,
+        5,
+        "another process, which serves",
+    );
     assert!(std::fs::read(&image).unwrap() == before);
     assert_eq!(served.stop(), Some(0));
     assert_eq!(lucarne(&reencrypt).code, Some(0));

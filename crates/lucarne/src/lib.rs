@@ -64,7 +64,7 @@ mod wipe;
 pub use any_header::{AnyHeader, HeaderRef, LuksVersion};
 pub use bulk::{
     Control, DecryptOptions, Decrypted, Destination, EncryptOptions, Encrypted, Output,
-    Parallelism, Replace, Source, decrypt, encrypt,
+    Parallelism, Replace, Source, decrypt, encrypt, plaintext_len,
 };
 pub use convert::convert;
 pub use create::{FormatOptions, Formatted, format};

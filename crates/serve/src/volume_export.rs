@@ -30,6 +30,7 @@ const ZEROS_LEN_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub struct VolumeExport<S> {
     volume: Volume<S>,
+    len: u64,
     is_read_only: bool,
     allows_discards: bool,
 }
@@ -38,6 +39,7 @@ impl<S: Storage> VolumeExport<S> {
     /// Read and written; no space is given back.
     pub fn new(volume: Volume<S>) -> Self {
         Self {
+            len: volume.len(),
             volume,
             is_read_only: false,
             allows_discards: false,
@@ -49,6 +51,15 @@ impl<S: Storage> VolumeExport<S> {
     pub fn read_only(self) -> Self {
         Self {
             is_read_only: true,
+            ..self
+        }
+    }
+
+    /// Ends after `len` bytes, where the volume is longer: a file that was encrypted need not be whole sectors.
+    #[must_use]
+    pub fn with_len(self, len: u64) -> Self {
+        Self {
+            len: len.min(self.volume.len()),
             ..self
         }
     }
@@ -91,7 +102,7 @@ impl<S: Storage> VolumeExport<S> {
 
 impl<S: Storage> Export for VolumeExport<S> {
     fn len(&self) -> u64 {
-        self.volume.len()
+        self.len
     }
 
     fn is_read_only(&self) -> bool {

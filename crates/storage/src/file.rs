@@ -154,6 +154,23 @@ impl FileStorage {
         Ok(rustix::fs::flock(&self.buffered, operation)?)
     }
 
+    /// As [`Storage::lock_use`], until the file is closed.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when others use the data.
+    pub fn try_use(&self, kind: LockKind) -> io::Result<()> {
+        crate::in_use::take(&self.buffered, kind)
+    }
+
+    /// Keeps cryptsetup from re-encrypting the volume of this UUID, and all copies of it, until the lock is dropped;
+    /// who else does the same is not kept out. [`Storage::lock_use`] is what keeps our own processes apart.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when one of them is being re-encrypted.
+    pub fn keep_reencryption_out(&self, uuid: &str) -> io::Result<HeaderLock<'static>> {
+        HeaderLock::keep_reencryption_out(uuid)
+    }
+
     /// Gives the lock back.
     ///
     /// # Errors
@@ -250,6 +267,10 @@ impl Storage for FileStorage {
 
     fn lock_reencryption(&self, uuid: &str) -> io::Result<HeaderLock<'_>> {
         HeaderLock::take_reencryption(uuid)
+    }
+
+    fn lock_use(&self, kind: LockKind) -> io::Result<HeaderLock<'_>> {
+        HeaderLock::take_use(&self.buffered, kind)
     }
 
     fn drop_cached(&self) -> io::Result<()> {

@@ -18,6 +18,7 @@
 mod aligned;
 pub mod fault;
 mod file;
+mod in_use;
 mod lock;
 mod mapping;
 mod memory;
@@ -107,6 +108,12 @@ pub trait Storage: Send + Sync {
     fn lock_reencryption(&self, _uuid: &str) -> io::Result<HeaderLock<'_>> {
         Ok(HeaderLock::none())
     }
+
+    /// Takes the data that lie here into use until the lock is dropped; does not wait:
+    /// [`io::ErrorKind::WouldBlock`]. Shared by those who read for long; who writes, or moves the data, is alone.
+    fn lock_use(&self, _kind: LockKind) -> io::Result<HeaderLock<'_>> {
+        Ok(HeaderLock::none())
+    }
 }
 
 macro_rules! forward_storage {
@@ -130,6 +137,9 @@ macro_rules! forward_storage {
             }
             fn lock_reencryption(&self, uuid: &str) -> io::Result<HeaderLock<'_>> {
                 (**self).lock_reencryption(uuid)
+            }
+            fn lock_use(&self, kind: LockKind) -> io::Result<HeaderLock<'_>> {
+                (**self).lock_use(kind)
             }
         }
     )*};

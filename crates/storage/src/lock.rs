@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, FlockOperation, OFlags};
 
+use crate::{LockKind, in_use};
+
 const DEVICE_LOCKS: &str = "/run/cryptsetup";
 /// How often a lock that another process holds is tried again.
 const RETRY: Duration = Duration::from_millis(10);
@@ -28,6 +30,8 @@ enum Held<'a> {
     Itself(&'a File),
     /// A file that stands for a device or a volume. Closing it gives the lock back.
     LockFile { file: File, path: PathBuf },
+    /// One byte of the file: see [`in_use`].
+    InUse(&'a File),
     /// A name that nobody else can have meanwhile.
     Name(#[expect(dead_code, reason = "held open")] UnixDatagram),
 }
@@ -48,16 +52,22 @@ impl<'a> HeaderLock<'a> {
     ) -> io::Result<Self> {
         let deadline = Instant::now() + patience;
         if is_block_device && let Some(path) = device_lock_path(file)? {
-            return Self::take_file(path, deadline);
+            return Self::take_file(path, LockKind::Exclusive, deadline);
         }
-        wait(file, deadline)?;
+        wait(file, LockKind::Exclusive, deadline)?;
         Ok(Self(Some(Held::Itself(file))))
     }
 
-    fn take_file(path: PathBuf, deadline: Instant) -> io::Result<Self> {
+    /// Locks the data against whoever uses them otherwise; see [`in_use`].
+    pub(crate) fn take_use(file: &'a File, kind: LockKind) -> io::Result<Self> {
+        in_use::take(file, kind)?;
+        Ok(Self(Some(Held::InUse(file))))
+    }
+
+    fn take_file(path: PathBuf, kind: LockKind, deadline: Instant) -> io::Result<Self> {
         loop {
             let file = open_lock_file(&path)?;
-            wait(&file, deadline)?;
+            wait(&file, kind, deadline)?;
             // Who gave it back may have removed it: then this one keeps nobody out.
             if is_there(&file, &path)? {
                 return Ok(Self(Some(Held::LockFile { file, path })));
@@ -80,17 +90,31 @@ impl<'a> HeaderLock<'a> {
                 Err(error) => Err(error),
             };
         }
-        // The name comes from the header: it must not lead elsewhere.
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        if !uuid.bytes().all(is_name) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{uuid:?} is no UUID"),
-            ));
-        }
-        let path = Path::new(DEVICE_LOCKS).join(format!("L_LUKS2-reencryption-{uuid}"));
-        Self::take_file(path, Instant::now())
+        let path = reencryption_lock_path(uuid)?;
+        Self::take_file(path, LockKind::Exclusive, Instant::now())
     }
+
+    /// The same lock, shared: a re-encryption by cryptsetup is kept out, and not who else only uses the volume or a
+    /// copy of it. Where cryptsetup's directory is not to be had, no cryptsetup of this user could lock anything.
+    pub(crate) fn keep_reencryption_out(uuid: &str) -> io::Result<Self> {
+        if !is_lock_directory_usable() {
+            return Ok(Self(None));
+        }
+        let path = reencryption_lock_path(uuid)?;
+        Self::take_file(path, LockKind::Shared, Instant::now())
+    }
+}
+
+fn reencryption_lock_path(uuid: &str) -> io::Result<PathBuf> {
+    // The name comes from the header: it must not lead elsewhere.
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if !uuid.bytes().all(is_name) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{uuid:?} is no UUID"),
+        ));
+    }
+    Ok(Path::new(DEVICE_LOCKS).join(format!("LN_LUKS2-reencryption-{uuid}")))
 }
 
 impl Drop for HeaderLock<'_> {
@@ -100,9 +124,13 @@ impl Drop for HeaderLock<'_> {
             Some(Held::Itself(file)) => {
                 let _ = rustix::fs::flock(file, FlockOperation::Unlock);
             }
-            // Held alone, so nobody else has it: who waits for it looks whether it is still there.
+            Some(Held::InUse(file)) => {
+                let _ = in_use::give_back(file);
+            }
+            // Held alone, nobody else has it: who waits for it looks whether it is still there.
             Some(Held::LockFile { file, path })
-                if is_there(file, path).is_ok_and(|there| there) =>
+                if rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
+                    && is_there(file, path).is_ok_and(|there| there) =>
             {
                 let _ = std::fs::remove_file(path);
             }
@@ -152,9 +180,13 @@ fn open_lock_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn wait(file: &File, deadline: Instant) -> io::Result<()> {
+fn wait(file: &File, kind: LockKind, deadline: Instant) -> io::Result<()> {
+    let operation = match kind {
+        LockKind::Shared => FlockOperation::NonBlockingLockShared,
+        LockKind::Exclusive => FlockOperation::NonBlockingLockExclusive,
+    };
     loop {
-        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        match rustix::fs::flock(file, operation) {
             Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
                 std::thread::sleep(RETRY);
             }
@@ -187,10 +219,29 @@ mod tests {
         drop(lock);
         drop(HeaderLock::take_reencryption(uuid).unwrap());
         if is_lock_directory_usable() {
-            let path = Path::new(DEVICE_LOCKS).join(format!("L_LUKS2-reencryption-{uuid}"));
+            let path = reencryption_lock_path(uuid).unwrap();
             assert!(!path.exists(), "it is left behind");
             assert!(HeaderLock::take_reencryption("../../tmp/x").is_err());
         }
+    }
+
+    #[test]
+    fn users_of_copies_share_what_keeps_a_reencryption_out() {
+        if !is_lock_directory_usable() {
+            return;
+        }
+        let uuid = "0d4a36a4-6a5c-4bbd-9f5e-0a1a5f1d6c12";
+        let path = reencryption_lock_path(uuid).unwrap();
+        let first = HeaderLock::keep_reencryption_out(uuid).unwrap();
+        let second = HeaderLock::keep_reencryption_out(uuid).unwrap();
+        drop(first);
+        let refused = HeaderLock::take_reencryption(uuid).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        drop(second);
+        assert!(!path.exists(), "it is left behind");
+        let alone = HeaderLock::take_reencryption(uuid).unwrap();
+        assert!(HeaderLock::keep_reencryption_out(uuid).is_err());
+        drop(alone);
     }
 
     #[test]
@@ -198,14 +249,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         let far = Instant::now() + Duration::from_secs(60);
-        let first = HeaderLock::take_file(path.clone(), far).unwrap();
+        let first = HeaderLock::take_file(path.clone(), LockKind::Exclusive, far).unwrap();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| HeaderLock::take_file(path.clone(), far).unwrap());
+            let waiting = scope
+                .spawn(|| HeaderLock::take_file(path.clone(), LockKind::Exclusive, far).unwrap());
             std::thread::sleep(Duration::from_millis(30));
             drop(first);
             // Whoever has it now has the one that others find.
             let second = waiting.join().unwrap();
-            let refused = HeaderLock::take_file(path.clone(), Instant::now()).unwrap_err();
+            let refused = HeaderLock::take_file(path.clone(), LockKind::Exclusive, Instant::now())
+                .unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
             drop(second);
         });

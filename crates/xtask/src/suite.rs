@@ -9,7 +9,7 @@ use crate::packages::{self, Program};
 use crate::python;
 
 /// Programs that tests compare with.
-const PEERS: [Program; 10] = [
+const PEERS: [Program; 14] = [
     Program {
         name: "chromium",
         package: "chromium",
@@ -35,8 +35,20 @@ const PEERS: [Program; 10] = [
         package: "fio",
     },
     Program {
-        name: "mke2fs",
+        name: "fusermount3",
+        package: "fuse3",
+    },
+    Program {
+        name: "mkfs.ext4",
         package: "e2fsprogs",
+    },
+    Program {
+        name: "mkfs.xfs",
+        package: "xfsprogs",
+    },
+    Program {
+        name: "mkfs.btrfs",
+        package: "btrfs-progs",
     },
     Program {
         name: "mkfs.vfat",
@@ -49,6 +61,11 @@ const PEERS: [Program; 10] = [
     Program {
         name: "sfdisk",
         package: "fdisk",
+    },
+    // losetup; fstrim is in util-linux, which is everywhere.
+    Program {
+        name: "losetup",
+        package: "mount",
     },
 ];
 

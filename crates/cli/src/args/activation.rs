@@ -4,20 +4,40 @@ use clap::Args;
 
 use crate::size;
 
-/// What cryptsetup would tell device-mapper: taken with `--test-passphrase`, which activates nothing, so
-/// that a script may give the options that it opens with.
+/// How a volume is opened, and what cryptsetup would tell device-mapper: taken so that a script may give the options
+/// that it has, also with `--test-passphrase`, which activates nothing.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Accepted, without effect on --test-passphrase")]
 pub(crate) struct ActivationArgs {
-    /// The mapping would be read-only
-    #[arg(short = 'r', long, hide_short_help = true)]
-    readonly: bool,
+    /// Refuse to write
+    #[arg(short = 'r', long)]
+    pub(crate) readonly: bool,
 
-    /// The mapping would pass discards on
-    #[arg(long, hide_short_help = true)]
-    allow_discards: bool,
+    /// Give the space of holes that are punched into the file back to the file system, in volumes made by
+    /// encrypt --sparse: who sees the image can then tell which sectors are in use
+    #[arg(long)]
+    pub(crate) allow_discards: bool,
 
-    /// How long the mapping would be
+    #[command(flatten)]
+    kernel: KernelActivationArgs,
+}
+
+impl ActivationArgs {
+    /// Refuses what would change the result, and is only accepted where there is none.
+    pub(crate) fn refuse_what_has_no_effect(&self) -> Result<(), String> {
+        match self.kernel.size {
+            Some(_) => Err(
+                "--size: the file has the volume's length; read --length gives a part".to_owned(),
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What only the kernel's device-mapper knows.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Accepted, without effect")]
+struct KernelActivationArgs {
+    /// How long the mapping would be; only with --test-passphrase
     #[arg(short = 'b', long, value_name = "SECTORS", value_parser = size::sectors, hide_short_help = true)]
     size: Option<u64>,
 

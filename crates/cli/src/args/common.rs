@@ -38,7 +38,7 @@ pub(crate) struct CommonArgs {
     #[arg(long, global = true)]
     pub(crate) test_args: bool,
 
-    /// Take no lock on an image whose header is written or kept; verbs that only read never take one
+    /// Take no lock on an image that is served or written to; verbs that read once never take one
     #[arg(long, global = true, hide_short_help = true)]
     pub(crate) disable_locks: bool,
 

@@ -41,8 +41,8 @@ pub(crate) use serve::{NbdAddress, ServeArgs, TlsArgs};
 pub(crate) use token::{AddKeyTokenArgs, TokenAction, TokenArgs, TokenUnlockArgs};
 pub(crate) use unlock::{LimitArgs, OpeningArgs, UnlockArgs};
 pub(crate) use verb::{
-    BenchmarkArgs, CompletionsArgs, DecryptArgs, EncryptArgs, IsLuksArgs, LuksDumpArgs,
-    LuksFormatArgs, LuksUuidArgs, ManArgs, OpenArgs, ReadArgs, RestArgs, WriteArgs,
+    BenchmarkArgs, CloseArgs, CompletionsArgs, DecryptArgs, EncryptArgs, IsLuksArgs, LuksDumpArgs,
+    LuksFormatArgs, LuksUuidArgs, ManArgs, OpenArgs, ReadArgs, RestArgs, StatusArgs, WriteArgs,
 };
 pub(crate) use wipe::WipeArgs;
 
@@ -110,7 +110,7 @@ pub(crate) enum Verb {
     Read(ReadArgs),
     /// Overwrite a range of a volume's plaintext with standard input
     Write(WriteArgs),
-    /// Give other programs a volume's plaintext as a block device
+    /// Give other programs a volume's plaintext as a block device or a file
     Serve(Box<ServeArgs>),
     /// List the files in a volume, without mounting it
     Ls(Box<LsArgs>),
@@ -171,9 +171,14 @@ pub(crate) enum Verb {
     Token(TokenArgs),
     /// Make a LUKS1 header of a LUKS2 one, or the reverse
     Convert(ConvertArgs),
-    /// Try a volume's passphrase
+    /// Open a volume in the background, or only try its passphrase
     #[command(alias = "luksOpen")]
-    Open(OpenArgs),
+    Open(Box<OpenArgs>),
+    /// Close what open has opened
+    #[command(alias = "luksClose")]
+    Close(CloseArgs),
+    /// Tell whether a name is open, and as what
+    Status(StatusArgs),
     /// Measure this machine's key derivations, ciphers and memory
     Benchmark(BenchmarkArgs),
     /// Measure what encryption costs a model-weight workload here, and say why

@@ -2,30 +2,50 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::{KernelArgs, OpeningArgs};
 use crate::size;
 
 /// `serve`
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("door").required(true))]
 #[command(after_help = "\
 Examples:
+  lucarne serve model.safetensors.luks --fuse /mnt/model --readonly
   lucarne serve disk.luks --nbd unix:/run/disk.sock
   nbdcopy nbd+unix:///?socket=/run/disk.sock plain.img
   qemu-img info nbd+unix:///?socket=/run/disk.sock
 
-The address is printed once clients can come. SIGINT or SIGTERM ends it: what clients have asked
-for is finished and made durable first; a second signal ends it at once. Several images are
-exports by their file names; the first one is also the one without a name.")]
+The address, or the file's path, is printed once clients can come. SIGINT or SIGTERM ends it: what
+clients have asked for is finished and made durable first, and a directory that is in use goes out
+of sight at once and ends with its last user; a second signal ends it at once. Several images are
+NBD exports by their file names; the first one is also the one without a name.
+
+The one file below DIR has the image's name without its last ending. It cannot grow or be cut. Where
+the kernel mounts a file system on it, loop devices with direct I/O keep one copy of it in memory
+instead of two:
+  mount \"$(losetup --find --show --direct-io=on /mnt/model/model.safetensors)\" /mnt/files")]
 pub(crate) struct ServeArgs {
     /// The volumes
     #[arg(value_name = "IMAGE", required = true)]
     pub(crate) images: Vec<PathBuf>,
 
     /// Serve NBD on a unix socket (unix:PATH) or on TCP (tcp:127.0.0.1:10809); for other machines only with --tls-cert
-    #[arg(long, value_name = "ADDRESS", value_parser = nbd_address)]
-    pub(crate) nbd: NbdAddress,
+    #[arg(long, value_name = "ADDRESS", value_parser = nbd_address, group = "door")]
+    pub(crate) nbd: Option<NbdAddress>,
+
+    /// Serve a file in this empty directory, through FUSE
+    #[arg(long, value_name = "DIR", group = "door")]
+    pub(crate) fuse: Option<PathBuf>,
+
+    /// With --fuse, let other users read the file (for users other than root, user_allow_other in /etc/fuse.conf must allow it)
+    #[arg(long, conflicts_with = "nbd")]
+    pub(crate) allow_other: bool,
+
+    /// With --fuse, keep the plaintext out of the kernel's cache
+    #[arg(long, conflicts_with = "nbd")]
+    pub(crate) direct_io: bool,
 
     /// Refuse to write
     #[arg(short = 'r', long = "readonly", visible_alias = "read-only")]
@@ -37,11 +57,11 @@ pub(crate) struct ServeArgs {
     pub(crate) allow_discards: bool,
 
     /// Let this user, besides yourself, connect to the unix socket [default: nobody else]
-    #[arg(long, value_name = "UID", value_parser = size::number_u32)]
+    #[arg(long, value_name = "UID", value_parser = size::number_u32, conflicts_with = "fuse")]
     pub(crate) allowed_uid: Option<u32>,
 
     /// Connections at a time
-    #[arg(long, value_name = "NUMBER", default_value = "128", value_parser = connections)]
+    #[arg(long, value_name = "NUMBER", default_value = "128", value_parser = connections, conflicts_with = "fuse")]
     pub(crate) max_connections: u32,
 
     #[command(flatten)]
@@ -58,7 +78,12 @@ pub(crate) struct ServeArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TlsArgs {
     /// Require TLS of NBD clients, with this certificate and those of the authorities between it and the root (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        conflicts_with = "fuse"
+    )]
     pub(crate) tls_cert: Option<PathBuf>,
 
     /// The certificate's private key (PEM)

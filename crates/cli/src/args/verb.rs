@@ -262,13 +262,18 @@ pub(crate) struct LuksUuidArgs {
 /// `open`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  lucarne open --test-passphrase --key-slot 0 disk.luks")]
+Examples:
+  lucarne open model.luks model && ls -l \"$XDG_RUNTIME_DIR\"/lucarne/model
+  lucarne open --test-passphrase --key-slot 0 disk.luks
+
+The file's path is printed, and for root the line that mounts a file system in it: the file is found
+in a directory below /run/lucarne, for others than root below $XDG_RUNTIME_DIR/lucarne, which only
+its owner can look into. A server of this program's stays in the background until close.")]
 pub(crate) struct OpenArgs {
     /// The volume
     pub(crate) device: PathBuf,
 
-    /// The mapping's name, which --test-passphrase does not need
+    /// The file's name, which --test-passphrase does not need
     pub(crate) name: Option<String>,
 
     /// Only try the passphrase
@@ -279,15 +284,75 @@ pub(crate) struct OpenArgs {
     #[arg(long, requires = "test_passphrase")]
     pub(crate) unbound: bool,
 
+    // What this program is told by itself: see `verbs::open`.
+    #[arg(long, hide = true)]
+    pub(crate) in_background: bool,
+
+    #[command(flatten)]
+    pub(crate) kernel: KernelArgs,
+
     #[command(flatten)]
     pub(crate) opening: OpeningArgs,
 
     #[command(flatten)]
-    activation: ActivationArgs,
+    pub(crate) activation: ActivationArgs,
 
     #[command(flatten)]
     pub(crate) rest: RestArgs,
 }
+
+/// `close`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  umount /mnt/files && lucarne close disk")]
+pub(crate) struct CloseArgs {
+    /// The name that open was given
+    pub(crate) name: String,
+
+    /// Where it is in use, take it out of sight and close it when its last user has gone
+    #[arg(long)]
+    pub(crate) deferred: bool,
+
+    #[command(flatten)]
+    pub(crate) rest: RestArgs,
+}
+
+/// The members of [`crate::running::State`].
+const STATUS_JSON: &str = "
+
+The object that --json prints; a member keeps its name and meaning:
+  version            1
+  path               where the plaintext is
+  image, header      the volume's file or device, and that of a detached header, or null
+  uuid               text
+  type               LUKS1 or LUKS2
+  cipher, key_bits   of the data
+  sector_bytes, offset_bytes, size_bytes
+  read_only, discards
+  pid                the server's process
+  failure            null";
+
+/// `status`
+#[derive(Debug, Args)]
+#[command(after_help = STATUS_EXAMPLE, after_long_help = [STATUS_EXAMPLE, STATUS_JSON].concat())]
+pub(crate) struct StatusArgs {
+    /// The name that open was given
+    pub(crate) name: String,
+
+    /// Print one JSON object; nothing if the name is not active
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) rest: RestArgs,
+}
+
+const STATUS_EXAMPLE: &str = "\
+Example:
+  lucarne status disk
+
+The exit code is 0 for a name that is active, and 4 for others.";
 
 const BENCHMARK_EXAMPLES: &str = "\
 Examples:

@@ -1,7 +1,7 @@
 //! `luksHeaderRestore DEVICE`
 
 use anyhow::Context;
-use lucarne::{Access, AnyHeaderBackup, AnyRestore, FileStorage, HeaderRef, LuksVersion};
+use lucarne::{Access, AnyHeaderBackup, AnyRestore, FileStorage, HeaderRef, LockKind, LuksVersion};
 
 use crate::{
     args::{CommonArgs, LuksHeaderRestoreArgs},
@@ -16,6 +16,14 @@ pub(crate) fn run(args: &LuksHeaderRestoreArgs, common: &CommonArgs) -> anyhow::
     args.rest.complain();
     let path = args.header.as_deref().unwrap_or(&args.device);
     let storage = device::open(path, Access::ReadWrite)?;
+    if !common.disable_locks {
+        // Whoever serves the data goes on under the key of the header that is there.
+        let data = match &args.header {
+            Some(_) => &device::open(&args.device, Access::ReadWrite)?,
+            None => &storage,
+        };
+        device::take_into_use(&args.device, data, LockKind::Exclusive)?;
+    }
     let file = args.header_backup_file.as_path();
     // cryptsetup's code for a backup that cannot be read is that of wrong parameters.
     let backup = FileStorage::open(file, Access::ReadOnly)

@@ -2,12 +2,14 @@
 
 mod benchmark;
 mod check;
+mod close;
 mod config;
 mod convert;
 mod decrypt;
 mod editing;
 mod encrypt;
 mod format_options;
+mod fuse;
 mod generate;
 mod inside;
 mod is_luks;
@@ -29,6 +31,7 @@ mod reencrypt;
 mod rekey;
 mod repair;
 mod serve;
+mod status;
 mod tensors;
 mod token;
 mod wipe;
@@ -84,6 +87,8 @@ pub(crate) fn run(verb: &Verb, common: &CommonArgs, report: &Report) -> anyhow::
         Verb::Token(args) => token::run(args, common, report),
         Verb::Convert(args) => convert::run(args, common),
         Verb::Open(args) => open::run(args, common, report),
+        Verb::Close(args) => close::run(args, common),
+        Verb::Status(args) => status::run(args),
         Verb::Benchmark(args) => benchmark::run(args),
         Verb::Overhead(args) => overhead::run(args, common),
         Verb::Completions(args) => generate::completions(args),
@@ -111,6 +116,7 @@ fn kernel_args(verb: &Verb) -> Option<&KernelArgs> {
         Verb::Cp(args) => Some(&args.inside.kernel),
         Verb::Tensors(args) => Some(&args.inside.kernel),
         Verb::Tensor(args) => Some(&args.inside.kernel),
+        Verb::Open(args) => Some(&args.kernel),
         Verb::Wipe(args) => Some(&args.kernel),
         Verb::Benchmark(args) => Some(&args.kernel),
         Verb::Overhead(args) => Some(&args.kernel),

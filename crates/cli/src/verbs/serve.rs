@@ -1,4 +1,4 @@
-//! `serve IMAGE --nbd unix:PATH | tcp:HOST:PORT`
+//! `serve IMAGE --nbd unix:PATH | tcp:HOST:PORT`; `fuse` has the other door
 
 use std::{
     collections::BTreeSet,
@@ -14,42 +14,37 @@ use std::{
 };
 
 use anyhow::Context;
-use lucarne::{Access, HeaderLock, HeaderRef, Storage, read_any_header_within};
-use lucarne_serve::{
-    VolumeExport,
-    nbd::{Server, ServerOptions},
-};
+use lucarne_serve::nbd::{Server, ServerOptions};
 use rustix::fs::Mode;
+
+use super::fuse;
 
 use crate::{
     args::{CommonArgs, NbdAddress, ServeArgs},
     device::Opened,
     exit::{Failure, shown},
-    passphrase::StdinRole,
     report::{self, Report},
+    served::Served,
     signals::{self, Graceful},
-    unlock::Unlocking,
 };
 
 /// How often it is looked whether a signal came.
 const SIGNAL_PERIOD: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(args: &ServeArgs, common: &CommonArgs, report: &Report) -> anyhow::Result<()> {
+    let Some(address) = &args.nbd else {
+        return fuse::run(args, common, report);
+    };
     let names = export_names(args)?;
     let tls = args.tls.to_tls()?;
-    refuse_in_the_clear(&args.nbd, tls.is_some())?;
-    let access = match args.read_only {
-        true => Access::ReadOnly,
-        false => Access::ReadWrite,
+    refuse_in_the_clear(address, tls.is_some())?;
+    let served = Served {
+        opening: &args.opening,
+        is_read_only: args.read_only,
+        allows_discards: args.allow_discards,
     };
-    let opened = args
-        .images
-        .iter()
-        .map(|image| {
-            let opened = Opened::open(image, args.opening.unlock.header.as_deref(), access)?;
-            let data = opened.data.with_mapped_reads();
-            Ok(Opened { data, ..opened })
-        })
+    let opened = (args.images.iter())
+        .map(|image| served.open(image))
         .collect::<anyhow::Result<Vec<Opened>>>()?;
     let mut server = Server::new(ServerOptions {
         tls: tls.clone(),
@@ -60,30 +55,12 @@ pub(crate) fn run(args: &ServeArgs, common: &CommonArgs, report: &Report) -> any
     })?;
     let mut locks = Vec::new();
     for ((image, opened), name) in args.images.iter().zip(&opened).zip(names) {
-        let unlocking = Unlocking::new(image, &args.opening, StdinRole::Free, common);
-        if !args.read_only && !common.disable_locks {
-            locks.push(lock(image, opened, args)?);
-        }
-        let volume = unlocking.volume(opened, report)?;
-        if !args.read_only {
-            // An unfinished re-encryption is read, and not written.
-            volume
-                .write_at(&[], 0)
-                .with_context(|| format!("{} (--read-only serves it)", shown(image)))?;
-        }
-        let export = VolumeExport::new(volume);
-        let export = match args.read_only {
-            true => export.read_only(),
-            false => export,
-        };
-        let export = match args.allow_discards {
-            true => export.allow_discards(),
-            false => export,
-        };
+        locks.push(served.lock(image, opened, common)?);
+        let export = served.export(image, opened, common, report)?;
         server.add(name, shown(image), Box::new(export));
     }
     // Passphrases first: whoever connects is served.
-    let door = Door::open(&args.nbd, args.allowed_uid.is_some())?;
+    let door = Door::open(address, args.allowed_uid.is_some())?;
     let _graceful = Graceful::begin()?;
     let is_done = AtomicBool::new(false);
     report::print(format!("{}\n", door.address(tls.is_some())?).as_bytes())?;
@@ -100,23 +77,6 @@ pub(crate) fn run(args: &ServeArgs, common: &CommonArgs, report: &Report) -> any
         let served = door.serve(&server);
         is_done.store(true, Ordering::SeqCst);
         served
-    })
-}
-
-/// Nobody re-encrypts the volume, and no second server writes to it, while this one may. The header is read after it.
-fn lock<'o>(image: &Path, opened: &'o Opened, args: &ServeArgs) -> anyhow::Result<HeaderLock<'o>> {
-    let limits = args.opening.unlock.limits.to_limits();
-    let header = read_any_header_within(opened.header(), &limits).with_context(|| shown(image))?;
-    let locked = opened
-        .header()
-        .lock_reencryption(HeaderRef::from(&header).uuid());
-    locked.map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => Failure::Exists(format!(
-            "{}: another process serves or re-encrypts this volume, or a copy of it with the same UUID; --read-only serves it all the same, and --disable-locks a copy",
-            shown(image)
-        ))
-        .into(),
-        _ => anyhow::Error::new(error).context(shown(image)),
     })
 }
 

@@ -3,11 +3,11 @@
 use std::io::{ErrorKind, Read};
 
 use anyhow::Context;
-use lucarne::{Access, SteadyHeader};
+use lucarne::{Access, LockKind, SteadyHeader};
 
 use crate::{
     args::{CommonArgs, WriteArgs},
-    device::Opened,
+    device::{self, Opened},
     exit::{Failure, shown},
     header,
     passphrase::StdinRole,
@@ -25,6 +25,9 @@ pub(crate) fn run(args: &WriteArgs, common: &CommonArgs, report: &Report) -> any
         args.opening.unlock.header.as_deref(),
         Access::ReadWrite,
     )?;
+    if !common.disable_locks {
+        device::take_into_use(&args.image, &opened.data, LockKind::Exclusive)?;
+    }
     let unlocking = Unlocking::new(&args.image, &args.opening, StdinRole::Data, common);
     let limits = args.opening.unlock.limits.to_limits();
     let patience = header::patience(common);

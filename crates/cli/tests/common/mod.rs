@@ -1,6 +1,7 @@
 //! Running the command under test.
 #![allow(dead_code, unused_imports, unused_macros)] // each test file uses a part
 
+pub(crate) mod file_server;
 pub(crate) mod folder;
 pub(crate) mod header;
 pub(crate) mod served;

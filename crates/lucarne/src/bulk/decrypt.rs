@@ -132,10 +132,11 @@ fn prepare_length(
     })
 }
 
-pub(crate) fn plaintext_len<S: Storage>(
-    volume: &Volume<S>,
-    whole: bool,
-) -> Result<Decrypted, Error> {
+/// How many bytes [`decrypt`] gives, and whether those that were recorded are out of date.
+///
+/// # Errors
+/// As [`Volume::read_at`]: what lies behind the recorded length is looked at.
+pub fn plaintext_len<S: Storage>(volume: &Volume<S>, whole: bool) -> Result<Decrypted, Error> {
     let recorded = volume
         .length_token()
         .and_then(|token| token.length)

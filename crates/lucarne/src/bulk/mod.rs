@@ -6,7 +6,7 @@ pub(crate) mod extents;
 mod output;
 pub(crate) mod pipeline;
 
-pub use decrypt::{DecryptOptions, Decrypted, decrypt};
+pub use decrypt::{DecryptOptions, Decrypted, decrypt, plaintext_len};
 pub use encrypt::{EncryptOptions, Encrypted, encrypt};
 pub use output::{Output, Replace};
 pub use pipeline::{Control, Parallelism};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use lucarne_format::luks2::{
     Header, KEYSLOTS_SIZE_MAX, Keyslot, Requirement, Resilience, Selected,
 };
-use lucarne_storage::{AlignedBuffer, HeaderLock, Storage};
+use lucarne_storage::{AlignedBuffer, HeaderLock, LockKind, Storage};
 
 use super::begin::head::clear_displaced;
 use super::begin::{ReencryptOptions, UnprotectedZone};
@@ -70,7 +70,7 @@ pub struct Reencryption<'s> {
     zone_len: Option<u64>,
     unprotected_zone: Option<UnprotectedZone>,
     patience: Option<Duration>,
-    _lock: HeaderLock<'s>,
+    _locks: Locks<'s>,
 }
 
 impl std::fmt::Debug for Reencryption<'_> {
@@ -82,23 +82,37 @@ impl std::fmt::Debug for Reencryption<'_> {
     }
 }
 
-/// Nobody else re-encrypts this volume as long as it lives; without patience no lock is taken at all.
+/// Held as long as a re-encryption lives.
+#[derive(Debug)]
+pub(super) struct Locks<'s>(#[expect(dead_code, reason = "held")] [HeaderLock<'s>; 2]);
+
+/// Nobody else re-encrypts this volume, or serves or writes its data, as long as it lives; without patience no lock is
+/// taken at all.
 pub(super) fn lock<'s>(
     storage: &'s dyn Storage,
+    detached_data: Option<&'s dyn Storage>,
     uuid: &str,
     patience: Option<Duration>,
-) -> Result<HeaderLock<'s>, Error> {
+) -> Result<Locks<'s>, Error> {
     if patience.is_none() {
-        return Ok(HeaderLock::none());
+        return Ok(Locks([HeaderLock::none(), HeaderLock::none()]));
     }
-    storage
-        .lock_reencryption(uuid)
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::WouldBlock => {
-                Error::Busy(Busy::new("another process is re-encrypting this volume"))
-            }
+    let or_busy = |taken: std::io::Result<HeaderLock<'s>>, who: &'static str| {
+        taken.map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => Error::Busy(Busy::new(who)),
             _ => Error::io(IoOp::Lock, 0, error),
         })
+    };
+    let data = detached_data.unwrap_or(storage);
+    let in_use = or_busy(
+        data.lock_use(LockKind::Exclusive),
+        "another process serves, writes or re-encrypts these data",
+    )?;
+    let reencryption = or_busy(
+        storage.lock_reencryption(uuid),
+        "another process is re-encrypting this volume, or serves a copy with the same UUID",
+    )?;
+    Ok(Locks([in_use, reencryption]))
 }
 
 /// What can be refused without a key.
@@ -139,7 +153,7 @@ impl<'s> Reencryption<'s> {
         options: &ReencryptOptions,
     ) -> Result<Self, Error> {
         let uuid = read_header(storage)?.header.uuid().to_owned();
-        let lock = lock(storage, &uuid, options.patience)?;
+        let lock = lock(storage, detached_data, &uuid, options.patience)?;
         // Read once more: now it cannot be on its way.
         let selected = read_header(storage)?;
         if selected.header.uuid() != uuid {
@@ -160,7 +174,7 @@ impl<'s> Reencryption<'s> {
         selected: Selected,
         keys: Keys,
         options: &ReencryptOptions,
-        lock: HeaderLock<'s>,
+        locks: Locks<'s>,
     ) -> Result<Self, Error> {
         let Some(reencryption) = selected.header.metadata().reencryption() else {
             return Err(Error::refused("there is no unfinished re-encryption"));
@@ -192,7 +206,7 @@ impl<'s> Reencryption<'s> {
             zone_len: options.hot_zone,
             unprotected_zone: options.unprotected_zone,
             patience: options.patience,
-            _lock: lock,
+            _locks: locks,
         })
     }
 

@@ -58,7 +58,7 @@ impl<'s> Reencryption<'s> {
         options: &ReencryptOptions,
     ) -> Result<Self, Error> {
         let selected = read_header(header)?;
-        let lock = lock(header, selected.header.uuid(), options.patience)?;
+        let lock = lock(header, Some(data), selected.header.uuid(), options.patience)?;
         if !selected.header.metadata().requirements().is_empty() {
             return Err(Error::refused(
                 "the header has requirements: an unfinished re-encryption must be resumed first",

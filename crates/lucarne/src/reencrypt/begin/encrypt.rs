@@ -100,7 +100,7 @@ impl<'s> Reencryption<'s> {
             outline.resilience = outline::in_place(options.resilience, block_len)?;
             begun(&new, outline, volume, options)
         })?;
-        let lock = lock(storage, header.uuid(), options.patience)?;
+        let lock = lock(storage, Some(data), header.uuid(), options.patience)?;
         let begun = Self::of_parts(storage, Some(data), selected(header), keys, options, lock)?;
         begun.check()?;
         wipe_old_header(storage)?;
@@ -136,7 +136,7 @@ impl<'s> Reencryption<'s> {
             let header = &interrupted.selected.header;
             let spare = place.spare(storage);
             let keys = Keys::unlock(header, &spare, &[passphrase], &options.limits)?;
-            let lock = lock(storage, header.uuid(), options.patience)?;
+            let lock = lock(storage, None, header.uuid(), options.patience)?;
             place.install(storage, header, &interrupted.bytes)?;
             return Self::of_parts(storage, None, interrupted.selected, keys, options, lock);
         }
@@ -158,7 +158,7 @@ impl<'s> Reencryption<'s> {
             });
             begun(&new, outline, volume, options)
         })?;
-        let lock = lock(storage, header.uuid(), options.patience)?;
+        let lock = lock(storage, None, header.uuid(), options.patience)?;
         let begun = Self::of_parts(storage, None, selected(header), keys, options, lock)?;
         begun.check()?;
         let header = &begun.selected().header;

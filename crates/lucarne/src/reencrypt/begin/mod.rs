@@ -142,7 +142,8 @@ impl<'s> Reencryption<'s> {
         options: &ReencryptOptions,
     ) -> Result<Self, Error> {
         let selected = read_header(storage)?;
-        let lock = lock(storage, selected.header.uuid(), options.patience)?;
+        let uuid = selected.header.uuid();
+        let lock = lock(storage, detached_data, uuid, options.patience)?;
         let header = &selected.header;
         if !header.metadata().requirements().is_empty() {
             return Err(Error::refused(
