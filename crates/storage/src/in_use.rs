@@ -21,6 +21,12 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
+// Of 64 bits, as the kernel takes it for these locks: glibc has another of 32 beside it.
+#[cfg(not(all(target_env = "gnu", target_pointer_width = "32")))]
+use libc::flock as ByteLock;
+#[cfg(all(target_env = "gnu", target_pointer_width = "32"))]
+use libc::flock64 as ByteLock;
+
 use crate::LockKind;
 
 /// "LUKSUSE" in hexadecimal: no file is as long, and no program that locks bytes has come across it.
@@ -44,14 +50,14 @@ pub(crate) fn give_back(file: &File) -> io::Result<()> {
 
 #[allow(unsafe_code)]
 fn set(file: &File, kind: libc::c_int) -> io::Result<()> {
-    // SAFETY: `flock` is a C struct of integers, for all of which zero is a value.
-    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    // SAFETY: it is a C struct of integers, for all of which zero is a value.
+    let mut lock: ByteLock = unsafe { std::mem::zeroed() };
     // Small constants of the C library.
     lock.l_type = kind as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
     lock.l_start = BYTE;
     lock.l_len = 1;
-    // SAFETY: the descriptor is open as long as `file` is borrowed, and `F_OFD_SETLK` reads one `flock` from the
+    // SAFETY: the descriptor is open as long as `file` is borrowed, and `F_OFD_SETLK` reads one such struct from the
     // pointer, which is valid.
     let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
     match result {
