@@ -43,6 +43,7 @@ mod control;
 mod error;
 mod files;
 mod machine;
+mod noise;
 mod outcome;
 mod random;
 mod requests;
