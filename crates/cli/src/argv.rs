@@ -86,6 +86,15 @@ impl Grammar {
     }
 }
 
+/// The letters that mean to this verb what they mean to its namesake everywhere, and not what they mean to cryptsetup.
+fn own_letters(verb: &str) -> &'static [(char, &'static str)] {
+    match verb {
+        "ls" => &[('l', "long")],
+        "cp" => &[('r', "recursive")],
+        _ => &[],
+    }
+}
+
 /// Sorts the command line (without the program's name) for clap.
 ///
 /// # Errors
@@ -102,11 +111,8 @@ pub(crate) fn normalise(
 
     let mut arguments = arguments.into_iter().peekable();
     // Only where the verb comes first is it known what the letters are.
-    let own_letters = match arguments.peek().and_then(|word| word.to_str()) {
-        Some("ls") => [('l', "long")].as_slice(),
-        Some("cp") => &[('r', "recursive")],
-        _ => &[],
-    };
+    let first = arguments.peek().and_then(|word| word.to_str());
+    let own_letters = own_letters(first.unwrap_or_default());
     while let Some(argument) = arguments.next() {
         let bytes = argument.as_bytes();
         if only_operands || bytes == b"-" || !bytes.starts_with(b"-") {
@@ -415,6 +421,9 @@ mod tests {
         for verb in command.get_subcommands().chain([&command]) {
             for argument in verb.get_arguments() {
                 if let (Some(short), Some(long)) = (argument.get_short(), argument.get_long()) {
+                    if own_letters(verb.get_name()).contains(&(short, long)) {
+                        continue;
+                    }
                     let known = options::table()
                         .iter()
                         .find(|known| known.short == Some(short));

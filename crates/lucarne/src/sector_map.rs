@@ -12,13 +12,13 @@ use crate::error::{reading, writing};
 /// dm-crypt counts IVs in 512-byte units whatever the sector size.
 const IV_UNIT_LEN_BYTES: u64 = 512;
 
-/// Read and decrypted, or encrypted and written, in one go: short enough that the second pass over the
+/// Read and decrypted in one go: short enough that the second pass over the
 /// bytes finds them in the L2 cache, long enough that the system call costs nothing.
 const STEP_LEN_BYTES: usize = 128 << 10;
 
-/// Plaintext bytes that share a lock. A multiple of every sector size, so no sector has two; as long as what most
-/// programs write at once, so that those who write one after another need not wait for each other.
-pub(crate) const REGION_LEN_BYTES: u64 = 256 << 10;
+/// Plaintext bytes that share a lock. A multiple of every sector size, so no sector has two. Also the most that is
+/// written at once: what a file system is given at once it keeps in larger pieces.
+pub(crate) const REGION_LEN_BYTES: u64 = 1 << 20;
 const LOCK_COUNT: usize = 64;
 
 const SECTOR_MAX_LEN_BYTES: usize = 4096;
@@ -256,36 +256,32 @@ impl SectorMap {
         Ok(start..end)
     }
 
-    /// One write per step, whole sectors: partial ones at its ends are read, decrypted and overlaid first.
+    /// One write of whole sectors: partial ones at its ends are read, decrypted and overlaid first.
     fn write_in_region(
         &self,
         storage: &dyn Storage,
-        mut data: &[u8],
-        mut offset: u64,
+        data: &[u8],
+        offset: u64,
         scratch: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        while !data.is_empty() {
-            let into_sector = self.offset_in_sector(offset);
-            let len = data.len().min(STEP_LEN_BYTES - into_sector);
-            let span_start = offset - into_sector as u64;
-            let span_len = (into_sector + len).next_multiple_of(self.sector_len);
-            // What was in it is replaced in full.
-            scratch.resize(span_len, 0);
-            if len == span_len {
-                let first_iv = span_start / IV_UNIT_LEN_BYTES;
-                self.cipher.encrypt_from(first_iv, &data[..len], scratch)?;
-                self.write_sectors(storage, scratch, span_start)?;
-            } else {
-                let _lock = self.lock_exclusive(span_start);
-                self.overlay(storage, &data[..len], into_sector, span_start, scratch)?;
-                self.encrypt(scratch, span_start)?;
-                let at = self.data_offset + span_start;
-                storage.write_at(scratch, at).map_err(writing(at))?;
-            }
-            data = &data[len..];
-            offset += len as u64;
+        if data.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let into_sector = self.offset_in_sector(offset);
+        let span_start = offset - into_sector as u64;
+        let span_len = (into_sector + data.len()).next_multiple_of(self.sector_len);
+        // What was in it is replaced in full.
+        scratch.resize(span_len, 0);
+        if data.len() == span_len {
+            let first_iv = span_start / IV_UNIT_LEN_BYTES;
+            self.cipher.encrypt_from(first_iv, data, scratch)?;
+            return self.write_sectors(storage, scratch, span_start);
+        }
+        let _lock = self.lock_exclusive(span_start);
+        self.overlay(storage, data, into_sector, span_start, scratch)?;
+        self.encrypt(scratch, span_start)?;
+        let at = self.data_offset + span_start;
+        storage.write_at(scratch, at).map_err(writing(at))
     }
 
     /// Writes whole sectors of one region, encrypted already: nobody has to wait for the cipher.

@@ -171,7 +171,7 @@ impl<S: Storage> Volume<S> {
     ///
     /// # Errors
     /// As [`Self::read_at`]; [`Error::Refused`] while a re-encryption of the volume is unfinished. After an error the
-    /// pieces of `data` before it (at most 128 KiB each) may be
+    /// pieces of `data` before it (at most 1 MiB each) may be
     /// written; what was written is durable only after [`Self::flush`].
     pub fn write_at(&self, data: &[u8], offset: u64) -> Result<(), Error> {
         self.map.writable()?.write_at(&self.data, data, offset)
@@ -192,7 +192,7 @@ impl<S: Storage> Volume<S> {
     /// ```
     ///
     /// # Errors
-    /// As [`Self::write_at`]; of what failed up to 256 KiB more may be written.
+    /// As [`Self::write_at`]; of what failed up to 1 MiB may be written.
     pub fn write_at_in_place(&self, data: &mut [u8], offset: u64) -> Result<(), Error> {
         let map = self.map.writable()?;
         map.write_at_in_place(&self.data, data, offset)
