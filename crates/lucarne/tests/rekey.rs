@@ -540,16 +540,22 @@ fn an_interrupted_run_keeps_what_is_complete() {
 fn a_disk_that_fills_up_at_any_write_is_an_error() {
     let volume = source_of(&plaintext(300_000), small());
     let events = recorded(&volume, Vec::new()).events().len();
-    // The number of records varies.
-    for event in 0..events.min(60) - 24 {
+    let mut failures = 0;
+    for event in 0..events.min(36) {
         let recorder = RecordingStorage::new(Vec::new()).failing_at(event);
         let result = copied(&volume, &recorder, &options(), &OFTEN);
+        // How often it records how far it is depends on the time: this run had fewer writes.
+        if result.is_ok() && recorder.events().len() <= event {
+            break;
+        }
+        failures += 1;
         assert!(
             matches!(result, Err(Error::Io { .. })),
             "event {event}: {result:?}"
         );
         taken_up(&volume, recorder.bytes().unwrap());
     }
+    assert!(failures >= 10, "{failures} of {events}");
 }
 
 #[test]
