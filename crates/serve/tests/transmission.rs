@@ -379,6 +379,26 @@ fn a_client_that_takes_no_replies_holds_up_nobody() {
 }
 
 #[test]
+fn a_payload_is_taken_while_replies_wait() {
+    let export = VolumeExport::new(volume(33));
+    serving(export, ServerOptions::default(), |socket, _| {
+        let mut client = socket.client(Kind::Simple);
+        let timeout = Some(Duration::from_secs(10));
+        client.stream.set_write_timeout(timeout).unwrap();
+        const READ_LEN: u64 = 8 << 20;
+        for cookie in 0..3 {
+            client.say((0, 0), cookie, 0, READ_LEN, &[]);
+        }
+        // Their replies fill the socket; this one has to come through the other way.
+        std::thread::sleep(Duration::from_millis(200));
+        client.say((1, 0), 3, 16 << 20, 8 << 20, &vec![7; 8 << 20]);
+        let expected = 3 * (16 + READ_LEN) + 16;
+        assert_eq!(client.take(expected as usize).len() as u64, expected);
+        assert_eq!(client.read(16 << 20, 512), Ok(vec![7; 512]));
+    });
+}
+
+#[test]
 fn a_client_that_takes_no_replies_does_not_keep_the_server() {
     let options = ServerOptions {
         drain_timeout: Duration::from_millis(100),

@@ -20,6 +20,9 @@ use crate::{Export, Extent, ExtentKind};
 
 /// Threads that work for one client, at most.
 const WORKERS_MAX: usize = 16;
+/// So many read requests whatever the client does: one that sends a few, and a payload, before it takes a reply must not
+/// wait for us while we wait for it.
+const WORKERS_MIN: usize = 4;
 /// What a thread has for itself.
 const SMALL_LEN_BYTES: usize = 64 << 10;
 /// A longer read or write is dealt with in pieces of this length.
@@ -259,7 +262,8 @@ impl<'c> Connection<'c> {
         let workers = self.workers.load(Ordering::Relaxed);
         let is_somebody_free = self.waiting.load(Ordering::Acquire) > 0;
         let are_replies_waiting = self.sending.load(Ordering::Acquire) > 0;
-        if workers < WORKERS_MAX && !is_somebody_free && !are_replies_waiting {
+        let are_few = workers < WORKERS_MIN;
+        if workers < WORKERS_MAX && !is_somebody_free && (are_few || !are_replies_waiting) {
             let spawned = std::thread::Builder::new()
                 .name("nbd".to_owned())
                 .spawn_scoped(scope, || self.work(scope));
