@@ -67,10 +67,14 @@ impl Avx512 {
         block_len: usize,
         digests: &mut [[u8; 32]],
     ) -> usize {
+        // No bytes are as many as a group that cannot be counted.
+        let Some(group_len) = block_len.checked_mul(LANES) else {
+            return 0;
+        };
         let padding = schedule_of_padding(block_len);
         let (digests, _) = digests.as_chunks_mut::<LANES>();
         let mut done = 0;
-        for (group, digests) in bytes.chunks_exact(block_len * LANES).zip(digests) {
+        for (group, digests) in bytes.chunks_exact(group_len).zip(digests) {
             let lanes = group.chunks_exact(block_len);
             // SAFETY: a value of this type exists only where the CPU has what `digest_group` is compiled for.
             let words = unsafe { digest_group(lanes, &padding) };
