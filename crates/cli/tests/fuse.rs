@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::file_server::{FileServed, Loop, can_mount, have, must_peer, peer, unmount};
+use common::file_server::{FileServed, Loop, can_mount, unmount};
+use common::programs::{have, must_peer, peer};
 use common::{
     CHEAP, assert_refused, decrypted, encrypted, key_file, lucarne, lucarne_with_stdin, must, words,
 };

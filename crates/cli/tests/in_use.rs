@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::file_server::have;
+use common::programs::have;
 use common::{
     CHEAP, assert_refused, encrypted, key_file, lucarne, lucarne_with_stdin, must, words,
 };

@@ -8,7 +8,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::file_server::{Loop, can_mount, have};
+use common::file_server::{Loop, can_mount};
+use common::programs::have;
 use common::{assert_refused, decrypted, encrypted, key_file, lucarne, lucarne_with_stdin, words};
 use lucarne_testkit::payload::stream;
 use lucarne_testkit::process::Outcome;
@@ -289,7 +290,7 @@ fn what_cannot_be_opened_is_said_and_leaves_nothing() {
         let mut arguments = words!["--mount", "sh", "-c", script, "sh"].to_vec();
         arguments.push(env!("CARGO_BIN_EXE_lucarne").into());
         arguments.extend(words!["open", &image, &name.name, "--key-file", &key]);
-        let outcome = common::file_server::peer("unshare", &arguments);
+        let outcome = common::programs::peer("unshare", &arguments);
         assert_refused("others may look in", &outcome, 4, "mode 0700");
     }
 }

@@ -7,7 +7,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::served::{Served, at_socket, have, must, nbdsh, peer};
+use common::programs::{have, must_peer, peer};
+use common::served::{Served, at_socket, nbdsh};
 use common::{assert_refused, decrypted, encrypted, key_file, lucarne, lucarne_with_stdin, words};
 use lucarne_testkit::payload::stream;
 use lucarne_testkit::scratch::Scratch;
@@ -24,18 +25,18 @@ fn nbdcopy_takes_the_plaintext_out_and_puts_another_in() {
     let before = stream("served", LEN);
     let image = encrypted(&scratch, "image", &before, &["--sector-size", "512"]);
     let served = Served::start(&scratch, &at_socket(&scratch, &image, &[]));
-    let size = must("nbdinfo", &words!["--size", &served.uri]);
+    let size = must_peer("nbdinfo", &words!["--size", &served.uri]);
     assert_eq!(size.trim(), LEN.to_string());
     let copy = scratch.path("copy");
-    must("nbdcopy", &words!["--connections=4", &served.uri, &copy]);
+    must_peer("nbdcopy", &words!["--connections=4", &served.uri, &copy]);
     assert!(std::fs::read(&copy).unwrap() == before);
     let after = stream("served anew", LEN);
     let source = scratch.file("source", &after);
-    must(
+    must_peer(
         "nbdcopy",
         &words!["--connections=4", "--flush", &source, &served.uri],
     );
-    must("nbdcopy", &words![&served.uri, &copy]);
+    must_peer("nbdcopy", &words![&served.uri, &copy]);
     assert!(std::fs::read(&copy).unwrap() == after);
     assert_eq!(served.stop(), Some(0));
     assert!(!scratch.path("socket").exists());
@@ -120,21 +121,21 @@ fn qemu_reads_compares_and_writes() {
     let plain = scratch.file("plain", &before);
     let served = Served::start(&scratch, &at_socket(&scratch, &image, &[]));
     let uri = &served.uri;
-    must(
+    must_peer(
         "qemu-img",
         &words!["compare", "-f", "raw", "-F", "raw", uri, &plain],
     );
     let copy = scratch.path("copy");
-    must(
+    must_peer(
         "qemu-img",
         &words!["convert", "-n", "-f", "raw", "-O", "raw", &plain, uri],
     );
-    must(
+    must_peer(
         "qemu-img",
         &words!["convert", "-f", "raw", "-O", "raw", uri, &copy],
     );
     assert!(std::fs::read(&copy).unwrap() == before);
-    let map = must(
+    let map = must_peer(
         "qemu-img",
         &words!["map", "--output=json", "-f", "raw", uri],
     );
@@ -154,7 +155,7 @@ fn qemu_reads_compares_and_writes() {
     ] {
         commands.extend(words!["-c", command]);
     }
-    let said = must("qemu-io", &commands);
+    let said = must_peer("qemu-io", &commands);
     assert!(!said.contains("verification failed"), "{said}");
     assert_eq!(served.stop(), Some(0));
     let after = decrypted(&scratch, &image, &[]);
@@ -176,14 +177,14 @@ fn several_images_are_exports_by_their_names() {
     for (name, plaintext) in ["one", "two"].iter().zip(&plaintexts) {
         let uri = format!("{}/{name}", served.uri);
         let copy = scratch.path("copy");
-        must("nbdcopy", &words![&uri, &copy]);
+        must_peer("nbdcopy", &words![&uri, &copy]);
         assert!(std::fs::read(&copy).unwrap() == *plaintext);
         assert_eq!(
             peer("nbdinfo", &words!["--is", "read-only", &uri]).code,
             Some(0)
         );
     }
-    let listed = must("nbdinfo", &words!["--list", &served.uri]);
+    let listed = must_peer("nbdinfo", &words!["--list", &served.uri]);
     assert!(
         listed.contains("export=\"one\"") && listed.contains("export=\"two\""),
         "{listed}"

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::served::{Served, at_socket, have, nbdsh, peer};
+use common::programs::{have, peer};
+use common::served::{Served, at_socket, nbdsh};
 use common::small_disk::SmallDisk;
 use common::{CHEAP, decrypted, encrypted, key_file, lucarne, words};
 use lucarne_testkit::payload::stream;

@@ -9,7 +9,8 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::served::{Served, have, must, peer};
+use common::programs::{have, must_peer, peer};
+use common::served::Served;
 use common::{assert_refused, decrypted, encrypted, lucarne, words};
 use lucarne_testkit::payload::stream;
 use lucarne_testkit::scratch::Scratch;
@@ -81,15 +82,15 @@ fn nbdcopy_and_qemu_come_through_tls() {
     let image = encrypted(&scratch, "image", &before, &[]);
     let served = served(&scratch, &image, false);
     let uri = uri(&served, &client_folder(&scratch, None));
-    let info = must("nbdinfo", &words![&uri]);
+    let info = must_peer("nbdinfo", &words![&uri]);
     assert!(info.contains("TLS"), "{info}");
     let copy = scratch.path("copy");
-    must("nbdcopy", &words!["--connections=4", &uri, &copy]);
+    must_peer("nbdcopy", &words!["--connections=4", &uri, &copy]);
     assert!(std::fs::read(&copy).unwrap() == before);
 
     let after = stream("served by TLS anew", LEN);
     let source = scratch.file("source", &after);
-    must(
+    must_peer(
         "nbdcopy",
         &words!["--connections=4", "--flush", &source, &uri],
     );
@@ -115,7 +116,7 @@ fn nbdcopy_and_qemu_come_through_tls() {
         source.display()
     )
     .into();
-    must("qemu-img", &same);
+    must_peer("qemu-img", &same);
     assert_eq!(served.stop(), Some(0));
     assert!(decrypted(&scratch, &image, &[]) == after);
 }

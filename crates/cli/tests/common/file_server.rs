@@ -11,8 +11,9 @@ use lucarne_testkit::process::{Outcome, run};
 use lucarne_testkit::scratch::Scratch;
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::programs::must_peer;
+
 /// Whether this process can mount with FUSE, and if `for_root` set up loop devices and mount these; says so if not.
-#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 pub(crate) fn can_mount(what: &str, for_root: bool) -> bool {
     let fuse = std::fs::File::options()
         .read(true)
@@ -29,38 +30,9 @@ pub(crate) fn can_mount(what: &str, for_root: bool) -> bool {
         Ok(_) => None,
     };
     if let Some(missing) = &missing {
-        eprintln!("skipped: {what}: {missing}");
+        peers::not_run(what, missing);
     }
     missing.is_none()
-}
-
-/// Whether these programs are there; says so if not.
-pub(crate) fn have(what: &str, programs: &[&str]) -> bool {
-    let missing = (programs.iter()).find(|program| peers::locate(program).is_none());
-    if let Some(missing) = missing {
-        peers::skipped(what, missing);
-    }
-    missing.is_none()
-}
-
-/// A program of others.
-pub(crate) fn peer(program: &str, arguments: &[OsString]) -> Outcome {
-    run(
-        Command::new(peers::locate(program).unwrap()).args(arguments),
-        b"",
-    )
-}
-
-/// A program of others that must succeed.
-pub(crate) fn must_peer(program: &str, arguments: &[OsString]) -> String {
-    let outcome = peer(program, arguments);
-    let (stdout, stderr) = (outcome.text(), outcome.stderr);
-    assert_eq!(
-        outcome.code,
-        Some(0),
-        "{program} {arguments:?}: {stdout} {stderr}"
-    );
-    stdout
 }
 
 /// `serve --fuse` that is running; it is killed, and what is mounted unmounted, when this goes.

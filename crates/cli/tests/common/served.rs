@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use lucarne_testkit::peers;
-use lucarne_testkit::process::{Outcome, run};
+use lucarne_testkit::process::run;
 use lucarne_testkit::scratch::Scratch;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -64,35 +64,6 @@ pub(crate) fn at_socket(scratch: &Scratch, image: &Path, options: &[&str]) -> Ve
     let mut arguments = words!["--nbd", address, image].to_vec();
     arguments.extend(options.iter().map(OsString::from));
     arguments
-}
-
-/// Whether these programs are there; says so if not.
-pub(crate) fn have(what: &str, programs: &[&str]) -> bool {
-    let missing = programs
-        .iter()
-        .find(|program| peers::locate(program).is_none());
-    if let Some(missing) = missing {
-        peers::skipped(what, missing);
-    }
-    missing.is_none()
-}
-
-pub(crate) fn peer(program: &str, arguments: &[OsString]) -> Outcome {
-    run(
-        Command::new(peers::locate(program).unwrap()).args(arguments),
-        b"",
-    )
-}
-
-pub(crate) fn must(program: &str, arguments: &[OsString]) -> String {
-    let outcome = peer(program, arguments);
-    assert_eq!(
-        outcome.code,
-        Some(0),
-        "{program} {arguments:?}: {}",
-        outcome.stderr
-    );
-    outcome.text()
 }
 
 /// Runs a script of libnbd's shell, which connects to `URI` and knows the server's process as `SERVER`.
