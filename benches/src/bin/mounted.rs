@@ -1,7 +1,7 @@
 //! A file of `lucarne serve --fuse` beside the same FUSE server over the plain file, by fio.
 //!
 //! ```text
-//! cargo run --release -p lucarne-benches --bin mounted -- [--size 2G] [--rounds 3] [--seconds 2] [--dir DIR] [--uncached]
+//! cargo run --release -p lucarne-benches --bin mounted -- [--size 2G] [--rounds 3] [--seconds 2] [--dir DIR] [--only JOB] [--uncached]
 //! ```
 //!
 //! Both images are in the page cache (as far as they fit), brought there in the same way before each job: what a write
@@ -9,7 +9,8 @@
 //! file that is served as it is is a volume too, written in the same way. *Cached*: fio reads and writes through the kernel's cache of
 //! the mounted file, which is emptied before each job; *direct*: past it (`O_DIRECT`), as a loop device with direct I/O
 //! does. Every round runs each job on both, the one first and then the other. Printed are medians, and the median of
-//! each round's ratio. Writes end with an fsync, which both pay. `--uncached` has both serve with `--direct-io`.
+//! each round's ratio. Writes end with an fsync, which both pay. `--uncached` has both serve with `--direct-io`;
+//! `--only 'write 1M'` runs the jobs whose line begins so.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -81,6 +82,7 @@ struct Arguments {
     seconds: u32,
     dir: PathBuf,
     lucarne: PathBuf,
+    only: String,
     is_uncached: bool,
 }
 
@@ -146,6 +148,11 @@ fn measure(arguments: &Arguments, lucarne: &Path, dir: &Path) {
     report("|---|---|---|---|");
     for direct in [false, true] {
         for (kind, block, threads) in JOBS {
+            let way = if direct { "direct" } else { "cached" };
+            let job = format!("{kind} {block}, {threads} thread(s), {way}");
+            if !job.starts_with(&arguments.only) {
+                continue;
+            }
             let mut rates = Vec::new();
             for _ in 0..arguments.rounds {
                 let rate = |image: &str, path: &Path| {
@@ -161,9 +168,8 @@ fn measure(arguments: &Arguments, lucarne: &Path, dir: &Path) {
             }
             let (a, b): (Vec<f64>, Vec<f64>) = rates.iter().copied().unzip();
             let ratios = rates.iter().map(|(ours, plain)| ours / plain).collect();
-            let way = if direct { "direct" } else { "cached" };
             report(&format!(
-                "| {kind} {block}, {threads} thread(s), {way} | {:.0} | {:.0} | {:.2} |",
+                "| {job} | {:.0} | {:.0} | {:.2} |",
                 median(a),
                 median(b),
                 median(ratios)
@@ -275,6 +281,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
         seconds: 2,
         dir: std::env::temp_dir(),
         lucarne: "target/release/lucarne".into(),
+        only: String::new(),
         is_uncached: false,
     };
     while let Some(word) = words.next() {
@@ -292,6 +299,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
                 arguments.rounds = value.parse().map_err(|_| format!("{word}: {value}"))?
             }
             "--seconds" => arguments.seconds = number()?,
+            "--only" => arguments.only = value,
             "--dir" => arguments.dir = value.into(),
             "--lucarne" => arguments.lucarne = value.into(),
             _ => return Err(format!("{word}: no such option")),

@@ -53,6 +53,7 @@ mod layout;
 mod length_token;
 mod reencrypt;
 mod rekey;
+mod scratch;
 mod sector_map;
 mod steady;
 mod token;

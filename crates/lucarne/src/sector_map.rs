@@ -8,6 +8,7 @@ use lucarne_storage::Storage;
 
 use crate::Error;
 use crate::error::{reading, writing};
+use crate::scratch::ScratchPool;
 
 /// dm-crypt counts IVs in 512-byte units whatever the sector size.
 const IV_UNIT_LEN_BYTES: u64 = 512;
@@ -33,6 +34,7 @@ pub(crate) struct SectorMap {
     len: u64,
     /// All-zero ciphertext sectors stand for zeros ("sparse" volumes of our own making).
     zeros_are_holes: bool,
+    scratch: ScratchPool,
     /// A region's lock keeps a sector whole: readers never see a half-written one, and the
     /// read-modify-write of a partial sector loses no neighbour's bytes.
     locks: [RwLock<()>; LOCK_COUNT],
@@ -48,6 +50,7 @@ impl SectorMap {
             data_offset,
             len,
             zeros_are_holes: false,
+            scratch: ScratchPool::default(),
             locks: std::array::from_fn(|_| RwLock::new(())),
         }
     }
@@ -194,9 +197,8 @@ impl SectorMap {
         offset: u64,
     ) -> Result<(), Error> {
         self.check_range(data.len(), offset)?;
-        let mut scratch = Vec::new();
         for (region, piece) in regions(data, offset) {
-            self.write_in_region(storage, piece, region, &mut scratch)?;
+            self.write_in_region(storage, piece, region)?;
         }
         Ok(())
     }
@@ -209,7 +211,6 @@ impl SectorMap {
         offset: u64,
     ) -> Result<(), Error> {
         self.check_range(data.len(), offset)?;
-        let mut scratch = Vec::new();
         for (offset, piece) in regions_mut(data, offset) {
             let to_border = offset.next_multiple_of(self.sector_len as u64) - offset;
             // Less than a sector's length, so it fits.
@@ -220,12 +221,12 @@ impl SectorMap {
                 offset + head_len as u64,
                 offset + (head_len + whole.len()) as u64,
             );
-            self.write_in_region(storage, head, offset, &mut scratch)?;
+            self.write_in_region(storage, head, offset)?;
             if !whole.is_empty() {
                 self.encrypt(whole, whole_at)?;
                 self.write_sectors(storage, whole, whole_at)?;
             }
-            self.write_in_region(storage, tail, tail_at, &mut scratch)?;
+            self.write_in_region(storage, tail, tail_at)?;
         }
         Ok(())
     }
@@ -262,7 +263,6 @@ impl SectorMap {
         storage: &dyn Storage,
         data: &[u8],
         offset: u64,
-        scratch: &mut Vec<u8>,
     ) -> Result<(), Error> {
         if data.is_empty() {
             return Ok(());
@@ -270,18 +270,17 @@ impl SectorMap {
         let into_sector = self.offset_in_sector(offset);
         let span_start = offset - into_sector as u64;
         let span_len = (into_sector + data.len()).next_multiple_of(self.sector_len);
-        // What was in it is replaced in full.
-        scratch.resize(span_len, 0);
+        let mut scratch = self.scratch.take(span_len);
         if data.len() == span_len {
             let first_iv = span_start / IV_UNIT_LEN_BYTES;
-            self.cipher.encrypt_from(first_iv, data, scratch)?;
-            return self.write_sectors(storage, scratch, span_start);
+            self.cipher.encrypt_from(first_iv, data, &mut scratch)?;
+            return self.write_sectors(storage, &scratch, span_start);
         }
         let _lock = self.lock_exclusive(span_start);
-        self.overlay(storage, data, into_sector, span_start, scratch)?;
-        self.encrypt(scratch, span_start)?;
+        self.overlay(storage, data, into_sector, span_start, &mut scratch)?;
+        self.encrypt(&mut scratch, span_start)?;
         let at = self.data_offset + span_start;
-        storage.write_at(scratch, at).map_err(writing(at))
+        storage.write_at(&scratch, at).map_err(writing(at))
     }
 
     /// Writes whole sectors of one region, encrypted already: nobody has to wait for the cipher.

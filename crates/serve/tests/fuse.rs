@@ -389,6 +389,46 @@ fn random_operations_through_the_kernel_without_its_cache() {
     random_operations(true);
 }
 
+/// Whoever reads through the cache sees what was written past it before, whatever was being read meanwhile.
+#[test]
+fn cached_reads_see_direct_writes() {
+    const BLOCK: usize = 4096;
+    const ROUNDS: u8 = 250;
+    let Some(mounted) = Mounted::new(VolumeExport::new(volume(1)), &ServerOptions::default())
+    else {
+        return;
+    };
+    let direct = OpenOptions::new()
+        .write(true)
+        .custom_flags(OFlags::DIRECT.bits().cast_signed())
+        .open(mounted.path())
+        .unwrap();
+    let (file, reader) = (mounted.file(), mounted.file());
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Brings pages into the cache all the time, and has them thrown out for that.
+        scope.spawn(|| {
+            let mut back = vec![0; 16 * BLOCK];
+            while !is_over.load(Ordering::SeqCst) {
+                reader.read_exact_at(&mut back, 0).unwrap();
+                rustix::fs::fadvise(&reader, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+            }
+        });
+        let mut back = vec![0; BLOCK];
+        for round in 0..ROUNDS {
+            for block in 0..16 {
+                let at = block * BLOCK as u64;
+                assert_eq!(direct.write_at(&[round; BLOCK], at).unwrap(), BLOCK);
+                file.read_exact_at(&mut back, at).unwrap();
+                assert!(back == [round; BLOCK], "round {round}, block {block}");
+            }
+        }
+        is_over.store(true, Ordering::SeqCst);
+    });
+    drop((direct, file, reader));
+    mounted.stop();
+}
+
 #[test]
 fn many_writers_meet_in_sectors() {
     const STRIPE: usize = 300;

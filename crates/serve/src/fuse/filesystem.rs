@@ -12,6 +12,8 @@ use fuser::{
     ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use rustix::fs::OFlags;
+
 use super::plain_file::{Attributes, PLAIN, PlainFile, ROOT, Refusal};
 use crate::Export;
 
@@ -19,8 +21,13 @@ use crate::Export;
 const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
 /// One request's data, in bytes: what the kernel allows at most unless told otherwise.
 const REQUEST_LEN_MAX: u32 = 1 << 20;
+/// From this version on ([`fuser::Version`]; Linux 6.18) files that go past the cache are seen to agree with others
+/// that do not; before 6.8 or so, pages that were being read while a direct write was under way could stay as they were.
+const COHERENT_SINCE: fuser::Version = fuser::Version(7, 45);
 /// Requests of readahead and direct I/O that wait at a time.
 const BACKGROUND_MAX: u16 = 64;
+
+const O_DIRECT: i32 = OFlags::DIRECT.bits().cast_signed();
 
 thread_local! {
     /// What was read; as many as there are threads, each as long as the longest request.
@@ -30,6 +37,8 @@ thread_local! {
 pub(super) struct PlainFilesystem<E> {
     pub(super) plain: PlainFile<E>,
     pub(super) is_uncached: bool,
+    /// Whether what is opened with `O_DIRECT` goes past the cache by itself.
+    pub(super) is_direct_coherent: bool,
     pub(super) mounted: SystemTime,
 }
 
@@ -83,6 +92,7 @@ impl<E: Export + 'static> Filesystem for PlainFilesystem<E> {
                 tracing::debug!(?wish, "the kernel does not have it");
             }
         }
+        self.is_direct_coherent = config.kernel_abi() >= COHERENT_SINCE;
         // What is too large is answered with what is not.
         if let Err(limit) = config.set_max_write(REQUEST_LEN_MAX) {
             let _ = config.set_max_write(limit);
@@ -135,8 +145,10 @@ impl<E: Export + 'static> Filesystem for PlainFilesystem<E> {
 
     fn open(&self, _: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let to_write = flags.acc_mode() != OpenAccMode::O_RDONLY;
+        // Or else direct writes wait for each other. A loop device is not opened so, and told later to go past the cache.
+        let is_direct = self.is_direct_coherent && flags.0 & O_DIRECT != 0;
         // Nobody else writes, so what is in the cache stays true.
-        let how = match self.is_uncached {
+        let how = match self.is_uncached || is_direct {
             true => FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES,
             false => FopenFlags::FOPEN_KEEP_CACHE,
         };

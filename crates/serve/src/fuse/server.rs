@@ -163,6 +163,7 @@ fn session<E: Export + 'static>(
     let filesystem = PlainFilesystem {
         plain: PlainFile::new(export, options.name.clone(), options.others_may),
         is_uncached: options.is_uncached,
+        is_direct_coherent: false,
         mounted: SystemTime::now(),
     };
     fuser::Session::from_fd(filesystem, device, acl, config)
