@@ -66,6 +66,52 @@ fn what_is_written_is_read_in_every_form() {
     }
 }
 
+/// Requests that come in one packet, as a client that was kept waiting sends them: short reads among others.
+#[test]
+fn requests_that_come_together_are_answered_each() {
+    const LENS: [u64; 8] = [512, 1, 4096, 0, 64 << 10, (64 << 10) + 1, 700, 9000];
+    for kind in KINDS {
+        let export = VolumeExport::new(volume(4));
+        let end = export.len();
+        serving(export, ServerOptions::default(), |socket, _| {
+            let mut client = socket.client(kind);
+            let model = noise(3 << 20, 3);
+            client.write(0, &model).unwrap();
+            // Again and again: more are taken together while they are answered quickly.
+            for round in 0..12 {
+                let mut packet = Vec::new();
+                let mut expected = std::collections::HashMap::new();
+                for index in 0..100_u64 {
+                    let len = LENS[((index + round) % 8) as usize];
+                    let (command, offset, len) = match index % 17 {
+                        5 => ((0, 0), end - len.min(1), len.max(2)),
+                        11 => ((3, 0), 0, 0),
+                        _ => ((0, 0), index * 12_345, len),
+                    };
+                    let cookie = round << 32 | index;
+                    packet.extend(client.request_bytes(command, cookie, offset, len, &[]));
+                    let answer = match index % 17 {
+                        5 => Err(EINVAL),
+                        11 => Ok(Vec::new()),
+                        _ => Ok(model[offset as usize..(offset + len) as usize].to_vec()),
+                    };
+                    expected.insert(cookie, (offset, answer));
+                }
+                client.send(&packet);
+                while !expected.is_empty() {
+                    let cookie = client.next_cookie();
+                    let (offset, answer) = expected.remove(&cookie).unwrap();
+                    let len = answer.as_ref().map_or(0, Vec::len);
+                    assert!(
+                        client.answer(cookie, offset, len) == answer,
+                        "{kind:?} {cookie:#x}"
+                    );
+                }
+            }
+        });
+    }
+}
+
 #[test]
 fn what_is_not_allowed_has_its_number_and_harms_nobody() {
     for kind in KINDS {

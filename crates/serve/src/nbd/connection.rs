@@ -4,18 +4,21 @@
 //! answers. Nobody hands a request over, and replies go out as they are ready. Memory is bounded: a thread has a
 //! small buffer, and a few large ones are shared.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::thread::Scope;
-use std::time::Duration;
+use std::time::Instant;
 
 use lucarne_storage::AlignedBuffer;
 
+use super::batch::{BatchLen, ShortRead};
+use super::buffers::{LARGE_LEN_BYTES, LargeBuffers, Room, SMALL_LEN_BYTES, lock};
 use super::protocol::errno;
-use super::replies::Replies;
+use super::replies::{Replies, ReplyHeader};
 use super::request::{Action, Request};
 use super::session::{ReplyKind, Session};
+use super::stream::{Incoming, Transport, write_all};
 use crate::{Export, Extent, ExtentKind};
 
 /// Threads that work for one client, at most.
@@ -23,107 +26,8 @@ const WORKERS_MAX: usize = 16;
 /// So many read requests whatever the client does: one that sends a few, and a payload, before it takes a reply must not
 /// wait for us while we wait for it.
 const WORKERS_MIN: usize = 4;
-/// What a thread has for itself.
-const SMALL_LEN_BYTES: usize = 64 << 10;
-/// A longer read or write is dealt with in pieces of this length.
-const LARGE_LEN_BYTES: usize = 1 << 20;
-/// Large buffers of one client.
-const LARGE_MAX: usize = 6;
-/// Requests that come at once are taken off the socket at once.
-const INCOMING_LEN_BYTES: usize = 16 << 10;
 /// Extents in one reply.
 const EXTENTS_MAX: usize = 1 << 10;
-
-/// Where a client's bytes come from and go.
-pub(super) trait Transport: Send + Sync {
-    /// As [`io::Read::read_vectored`].
-    fn read(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
-
-    /// As [`io::Write::write_vectored`].
-    fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
-
-    /// How long [`Self::read`] waits at most.
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
-
-    /// Ends reading: at once, also for who waits for bytes.
-    fn stop_reading(&self);
-
-    /// Ends everything.
-    fn abort(&self);
-}
-
-/// Bytes that have come, ahead of who wants them.
-pub(super) struct Incoming<'t> {
-    transport: &'t dyn Transport,
-    buffer: Box<[u8]>,
-    start: usize,
-    end: usize,
-}
-
-impl<'t> Incoming<'t> {
-    pub(super) fn new(transport: &'t dyn Transport) -> Self {
-        Self {
-            transport,
-            buffer: vec![0; INCOMING_LEN_BYTES].into(),
-            start: 0,
-            end: 0,
-        }
-    }
-
-    pub(super) fn transport(&self) -> &'t dyn Transport {
-        self.transport
-    }
-
-    /// Whether something came that nobody has asked for yet.
-    pub(super) fn has_more(&self) -> bool {
-        self.start < self.end
-    }
-
-    /// Fills `buf`; false when the stream ended before its first byte.
-    pub(super) fn read_exact(&mut self, mut buf: &mut [u8]) -> io::Result<bool> {
-        let mut is_first = true;
-        while !buf.is_empty() {
-            if self.start < self.end {
-                let len = buf.len().min(self.end - self.start);
-                let (now, later) = buf.split_at_mut(len);
-                now.copy_from_slice(&self.buffer[self.start..self.start + len]);
-                self.start += len;
-                buf = later;
-                is_first = false;
-                continue;
-            }
-            // What is wanted goes straight to its place, and what came behind it here.
-            let wanted = buf.len();
-            let mut buffers = [IoSliceMut::new(buf), IoSliceMut::new(&mut self.buffer)];
-            let len = match self.transport.read(&mut buffers) {
-                Ok(0) if is_first => return Ok(false),
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(len) => len,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            is_first = false;
-            (self.start, self.end) = (0, len.saturating_sub(wanted));
-            buf = buf.split_at_mut(len.min(wanted)).1;
-        }
-        Ok(true)
-    }
-}
-
-pub(super) fn write_all(transport: &dyn Transport, parts: &[&[u8]]) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-    let mut slices = slices.as_mut_slice();
-    IoSlice::advance_slices(&mut slices, 0);
-    while !slices.is_empty() {
-        match transport.write(slices) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(len) => IoSlice::advance_slices(&mut slices, len),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
 
 /// The transmission phase of one client.
 pub(super) struct Connection<'c> {
@@ -139,6 +43,7 @@ pub(super) struct Connection<'c> {
     /// Workers that send, or wait for their turn to.
     sending: AtomicUsize,
     large: LargeBuffers,
+    batch: BatchLen,
 }
 
 /// A request with its payload, if it was short enough to be taken in whole.
@@ -148,6 +53,8 @@ struct Taken<'b> {
     buffer: Room<'b>,
     /// How the write went that was too long for a buffer.
     written: Option<io::Result<()>>,
+    /// The request and others like it, if it is a short read.
+    reads: Vec<ShortRead>,
 }
 
 impl<'c> Connection<'c> {
@@ -155,7 +62,7 @@ impl<'c> Connection<'c> {
         Self {
             session,
             export,
-            transport: incoming.transport,
+            transport: incoming.transport(),
             incoming: Mutex::new(incoming),
             outgoing: Mutex::new(()),
             is_over: AtomicBool::new(false),
@@ -163,6 +70,7 @@ impl<'c> Connection<'c> {
             waiting: AtomicUsize::new(0),
             sending: AtomicUsize::new(0),
             large: LargeBuffers::default(),
+            batch: BatchLen::new(),
         }
     }
 
@@ -246,12 +154,17 @@ impl<'c> Connection<'c> {
                 }
             }
         }
+        let reads = match ShortRead::new(request, action) {
+            Some(first) => self.batch.take(first, &mut incoming, &self.session),
+            None => Vec::new(),
+        };
         self.hire(scope);
         Ok(Some(Taken {
             request,
             action,
             buffer,
             written,
+            reads,
         }))
     }
 
@@ -304,12 +217,11 @@ impl<'c> Connection<'c> {
     }
 
     fn answer(&self, taken: Taken<'_>) -> io::Result<()> {
-        let replies = Replies {
-            kind: self.session.kind,
-            cookie: taken.request.cookie,
-            offset: taken.request.offset,
-        };
         let mut buffer = taken.buffer;
+        if !taken.reads.is_empty() {
+            return self.answer_reads(&taken.reads, &mut buffer);
+        }
+        let replies = self.replies(&taken.request);
         let outcome = match taken.action {
             Action::Read {
                 offset,
@@ -360,6 +272,39 @@ impl<'c> Connection<'c> {
             Ok(()) => self.send(&[replies.done().as_bytes()]),
             Err(error) => self.send(&[&failure(&replies, &error)]),
         }
+    }
+
+    fn replies(&self, request: &Request) -> Replies {
+        Replies {
+            kind: self.session.kind,
+            cookie: request.cookie,
+            offset: request.offset,
+        }
+    }
+
+    /// All in one go; `buffer` has room for them.
+    fn answer_reads(&self, reads: &[ShortRead], buffer: &mut [u8]) -> io::Result<()> {
+        let started = Instant::now();
+        let mut answers: Vec<(Head, &[u8])> = Vec::with_capacity(reads.len());
+        let mut left = buffer;
+        for read in reads {
+            let (data, after) = left.split_at_mut(read.len);
+            left = after;
+            let replies = self.replies(&read.request);
+            answers.push(match self.export.read_at(data, read.offset) {
+                Ok(()) => (
+                    Head::Data(replies.data(read.offset, read.len, true)),
+                    &*data,
+                ),
+                Err(error) => (Head::Failed(failure(&replies, &error)), &[]),
+            });
+        }
+        self.batch.learn(reads.len(), started.elapsed());
+        let parts: Vec<&[u8]> = answers
+            .iter()
+            .flat_map(|(head, data)| [head.as_bytes(), data])
+            .collect();
+        self.send(&parts)
     }
 
     fn answer_read(
@@ -460,6 +405,21 @@ impl<'c> Connection<'c> {
     }
 }
 
+/// What stands before data that were read, or why there are none.
+enum Head {
+    Data(ReplyHeader),
+    Failed(Vec<u8>),
+}
+
+impl Head {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Data(header) => header.as_bytes(),
+            Self::Failed(bytes) => bytes,
+        }
+    }
+}
+
 /// Held while a reply is sent.
 struct Sending<'c> {
     count: &'c AtomicUsize,
@@ -503,77 +463,4 @@ fn errno_of(error: &io::Error) -> u32 {
         Kind::InvalidInput => errno::EINVAL,
         _ => errno::EIO,
     }
-}
-
-/// Where a request's bytes are.
-enum Room<'b> {
-    Small(&'b mut AlignedBuffer),
-    Large(Option<AlignedBuffer>, &'b LargeBuffers),
-}
-
-impl std::ops::Deref for Room<'_> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Small(buffer) => buffer,
-            Self::Large(buffer, _) => buffer.as_deref().unwrap_or_default(),
-        }
-    }
-}
-
-impl std::ops::DerefMut for Room<'_> {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        match self {
-            Self::Small(buffer) => buffer,
-            Self::Large(buffer, _) => buffer.as_deref_mut().unwrap_or_default(),
-        }
-    }
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        if let Self::Large(buffer, owner) = self
-            && let Some(buffer) = buffer.take()
-        {
-            owner.give_back(buffer);
-        }
-    }
-}
-
-/// A few buffers, made when they are first needed.
-#[derive(Default)]
-struct LargeBuffers {
-    state: Mutex<(Vec<AlignedBuffer>, usize)>,
-    returned: Condvar,
-}
-
-impl LargeBuffers {
-    /// Waits for one, if all are taken: by threads that will be done with theirs.
-    fn borrow(&self) -> Option<AlignedBuffer> {
-        let mut state = lock(&self.state);
-        loop {
-            let (free, made) = &mut *state;
-            if let Some(buffer) = free.pop() {
-                return Some(buffer);
-            }
-            if *made < LARGE_MAX {
-                *made += 1;
-                return Some(AlignedBuffer::zeroed(LARGE_LEN_BYTES));
-            }
-            state = self
-                .returned
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn give_back(&self, buffer: AlignedBuffer) {
-        lock(&self.state).0.push(buffer);
-        self.returned.notify_one();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,6 +8,8 @@
 //! | [`Server`] | sockets and threads |
 //! | [`Tls`] | certificates and keys of a server whose clients must use TLS |
 
+mod batch;
+mod buffers;
 mod connection;
 mod negotiation;
 mod protocol;
@@ -15,6 +17,7 @@ mod replies;
 mod request;
 mod server;
 mod session;
+mod stream;
 mod tls;
 
 pub use negotiation::{ExportEntry, Negotiation, ProtocolError, Step};

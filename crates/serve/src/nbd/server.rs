@@ -12,9 +12,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{set_socket_send_buffer_size, socket_peercred};
 
-use super::connection::{Connection, Incoming, Transport, write_all};
+use super::connection::Connection;
 use super::negotiation::{ExportEntry, Negotiation, Step};
 use super::session::Session;
+use super::stream::{Incoming, Transport, write_all};
 use super::tls::{Tls, TlsTransport};
 use crate::Export;
 

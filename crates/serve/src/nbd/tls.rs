@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
-use super::connection::{Transport, write_all};
+use super::stream::{Transport, write_all};
 
 /// Taken off the socket at once: some records.
 const INCOMING_LEN_BYTES: usize = 64 << 10;

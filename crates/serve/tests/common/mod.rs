@@ -213,12 +213,24 @@ impl Client {
 
     pub(crate) fn say(
         &mut self,
-        (command, flags): (u16, u16),
+        command: (u16, u16),
         cookie: u64,
         offset: u64,
         len: u64,
         payload: &[u8],
     ) {
+        let bytes = self.request_bytes(command, cookie, offset, len, payload);
+        self.send(&bytes);
+    }
+
+    pub(crate) fn request_bytes(
+        &self,
+        (command, flags): (u16, u16),
+        cookie: u64,
+        offset: u64,
+        len: u64,
+        payload: &[u8],
+    ) -> Vec<u8> {
         let mut bytes = Vec::new();
         let is_extended = self.kind == Kind::Extended;
         // A write has the payload's flag, unless it is given here.
@@ -241,7 +253,16 @@ impl Client {
             false => bytes.extend((len as u32).to_be_bytes()),
         }
         bytes.extend(payload);
-        self.send(&bytes);
+        bytes
+    }
+
+    /// Whose reply comes next.
+    pub(crate) fn next_cookie(&self) -> u64 {
+        let mut bytes = [0; 16];
+        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::WAITALL;
+        let (len, _) = rustix::net::recv(&self.stream, &mut bytes, flags).unwrap();
+        assert_eq!(len, 16);
+        u64::from_be_bytes(bytes[8..].try_into().unwrap())
     }
 
     /// The whole reply to a request of so many bytes from `offset` on, whatever its form.
