@@ -43,7 +43,6 @@ mod control;
 mod error;
 mod files;
 mod machine;
-mod noise;
 mod outcome;
 mod random;
 mod requests;
