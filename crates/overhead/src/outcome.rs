@@ -1,5 +1,6 @@
 //! What was measured.
 
+use crate::door::Door;
 use crate::machine::Machine;
 use crate::measure::Sample;
 use crate::plan::{Case, Depth, Workload};
@@ -190,6 +191,8 @@ pub struct Outcome {
     pub cases: Vec<CaseResult>,
     /// What unlocking costs; `None` where there is not the memory for it.
     pub unlock: Option<Unlock>,
+    /// By which ways in besides the library.
+    pub doors: Vec<Door>,
     /// What was left out, and why.
     pub notes: Vec<String>,
 }
@@ -219,6 +222,6 @@ impl CaseResult {
     /// Whether it is there for the formats and kernels.
     #[must_use]
     pub fn compares_formats(&self) -> bool {
-        self.case.workload == Workload::WarmLoad && self.case.files == crate::plan::Files::Formats
+        self.case.compares_formats()
     }
 }

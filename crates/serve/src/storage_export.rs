@@ -70,7 +70,12 @@ impl<S: Storage> Export for StorageExport<S> {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.storage.read_at(buf, offset)
+        let range = offset..offset + buf.len() as u64;
+        let mut copy = |bytes: &[u8]| buf.copy_from_slice(bytes);
+        match self.storage.visit(range, &mut copy)? {
+            true => Ok(()),
+            false => self.storage.read_at(buf, offset),
+        }
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {

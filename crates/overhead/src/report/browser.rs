@@ -133,7 +133,7 @@ fn a_browser_shows_all_of_it_on_every_screen() {
                 "{scheme}, {width} pixels"
             );
             assert_eq!(seen["width"], width);
-            assert_eq!(seen["pictures"], 9, "{scheme}, {width} pixels");
+            assert_eq!(seen["pictures"], 10, "{scheme}, {width} pixels");
             assert!(
                 seen["letters"].as_u64().unwrap() > 60 && seen["rows"].as_u64().unwrap() > 60,
                 "{seen}"

@@ -30,6 +30,7 @@ pub fn html(outcome: &Outcome, answer: &Answer) -> String {
     }
     section(&mut page, "What saturates", &answer.saturates);
     section(&mut page, "What would change it", &answer.changes);
+    section(&mut page, "Through NBD and FUSE", &answer.doors);
     claim(&mut page, answer);
     page.push_str("<h2>Pictures</h2>\n");
     for figure in figures::all(outcome) {

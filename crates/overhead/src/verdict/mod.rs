@@ -2,6 +2,7 @@
 
 mod changes;
 mod claim;
+mod doors;
 mod noise;
 mod saturates;
 
@@ -13,6 +14,7 @@ use crate::source::{DEFAULT_FORMAT, Way};
 use crate::stats::{Interval, Summary};
 use changes::changes;
 use claim::claim;
+use doors::doors;
 use noise::noise;
 use saturates::saturates;
 
@@ -25,6 +27,8 @@ pub struct Answer {
     pub saturates: Vec<String>,
     /// What would change it.
     pub changes: Vec<String>,
+    /// What it costs through NBD and FUSE; empty where neither was measured.
+    pub doors: Vec<String>,
     /// What becomes of "AES-NI makes it free, 2-3 %".
     pub claim: Claim,
     /// Why not to believe some of it; empty on a quiet machine.
@@ -38,6 +42,7 @@ pub fn answer(outcome: &Outcome) -> Answer {
         headline: headline(outcome),
         saturates: saturates(outcome),
         changes: changes(outcome),
+        doors: doors(outcome),
         claim: claim(outcome),
         noise: noise(outcome),
     }
@@ -218,6 +223,30 @@ mod tests {
         ] {
             assert!(has(&lines, lever), "{lever}{lines:?}");
         }
+    }
+
+    #[test]
+    fn each_door_has_its_costs_and_its_own_speed() {
+        let lines = answered(&Planted::default()).doors;
+        let [nbd, nbd_itself, fuse, _] = &lines[..] else {
+            panic!("{lines:?}");
+        };
+        for part in [
+            "0.5 % (0.",
+            " of the speed of loading from this disk, 30.0 % (",
+            " when the image is in the page cache, ",
+            "and 3.0 % (",
+        ] {
+            assert!(nbd.contains(part), "{part}: {nbd}");
+        }
+        assert!(fuse.contains("(by a mapping)") && fuse.contains("has cached"));
+        assert!(
+            nbd_itself.starts_with("NBD itself: ") && nbd_itself.contains("added by encryption"),
+            "{nbd_itself}"
+        );
+        let mut without = outcome(Depth::Normal, &Planted::default());
+        without.doors.clear();
+        assert_eq!(answer(&without).doors, [""; 0]);
     }
 
     #[test]
