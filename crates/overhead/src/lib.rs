@@ -47,6 +47,8 @@ mod error;
 mod files;
 mod machine;
 mod outcome;
+#[cfg(test)]
+mod planted;
 mod random;
 mod requests;
 mod run;
