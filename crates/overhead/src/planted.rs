@@ -156,36 +156,46 @@ fn cost(result: &CaseResult, is_meant: impl Fn(Protection) -> bool) -> Interval 
     result.of(is_meant).and_then(Measured::cost).unwrap()
 }
 
-/// What the tool says of storage that takes longer by a share of every read.
+/// The cost of storage that takes longer by a share of every read.
+fn cost_of(share: f64) -> f64 {
+    1.0 - 1.0 / (1.0 + share)
+}
+
+/// What the tool says of some figures, where a cost was expected.
+fn judged(result: CaseResult, expected: f64) -> Said {
+    let control = cost(&result, |who| who == Protection::PlainAgain);
+    let found = cost(&result, |who| matches!(who, Protection::Encrypted(..)));
+    let figures = format!(
+        "{} rounds: {expected:.4} expected, {} found, {} of two equals",
+        result.case.rounds.least,
+        cost_text(found),
+        cost_text(control)
+    );
+    let width = |cost: Interval| cost.high - cost.low;
+    if width(control).max(width(found)) > WIDTH_MAX || control.median.abs() > TOLERANCE {
+        return Said::Noisy(figures);
+    }
+    let is_covered = found.low - TOLERANCE <= expected && expected <= found.high + TOLERANCE;
+    // What a user reads.
+    let mut whole = outcome(Depth::Quick, &Planted::default());
+    whole.cases = vec![result];
+    let headline = answer(&whole).headline;
+    let is_told = !cost_text(found).starts_with("nothing")
+        && headline.contains(&format!("{} when they are", cost_text(found)));
+    match is_covered && is_told {
+        true => Said::Planted,
+        false => Said::SomethingElse(format!("{figures}; {headline}")),
+    }
+}
+
+/// The same of storage that takes longer by a share, with more rounds until it is that.
 fn said(share: f64) -> Said {
-    let expected = 1.0 - 1.0 / (1.0 + share);
     let mut said = Said::Noisy("nothing was measured".into());
     for count in ROUND_COUNTS {
-        let result = measured(share, count);
-        let control = cost(&result, |who| who == Protection::PlainAgain);
-        let found = cost(&result, |who| matches!(who, Protection::Encrypted(..)));
-        let figures = format!(
-            "{count} rounds: {} planted, {} found, {} of two equals",
-            expected,
-            cost_text(found),
-            cost_text(control)
-        );
-        let width = |cost: Interval| cost.high - cost.low;
-        if width(control).max(width(found)) > WIDTH_MAX || control.median.abs() > TOLERANCE {
-            said = Said::Noisy(figures);
-            continue;
+        said = judged(measured(share, count), cost_of(share));
+        if said == Said::Planted {
+            break;
         }
-        let is_covered = found.low - TOLERANCE <= expected && expected <= found.high + TOLERANCE;
-        // What a user reads.
-        let mut whole = outcome(Depth::Quick, &Planted::default());
-        whole.cases = vec![result];
-        let headline = answer(&whole).headline;
-        let is_told = !cost_text(found).starts_with("nothing")
-            && headline.contains(&format!("{} when they are", cost_text(found)));
-        if is_covered && is_told {
-            return Said::Planted;
-        }
-        said = Said::SomethingElse(format!("{figures}; {headline}"));
     }
     said
 }
@@ -204,13 +214,6 @@ fn five_percent_beneath_the_tool_are_what_it_says() {
 
 #[test]
 fn without_a_slow_down_none_is_said() {
-    // Judged as if five percent had been planted: that must not pass for found.
-    let result = measured(0.0, ROUND_COUNTS[1]);
-    let found = cost(&result, |who| matches!(who, Protection::Encrypted(..)));
-    let width = found.high - found.low;
-    if width > WIDTH_MAX {
-        lucarne_testkit::peers::not_run("no planted slow-down", "this machine is too busy to tell");
-        return;
-    }
-    assert!(found.low < 0.0476 - TOLERANCE, "{}", cost_text(found));
+    let said = judged(measured(0.0, ROUND_COUNTS[1]), cost_of(0.05));
+    assert_ne!(said, Said::Planted);
 }
