@@ -1,6 +1,6 @@
 //! The files of a run, made and checked, and each comparison on them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -205,7 +205,6 @@ impl<'a> Job<'a> {
             protection,
             sources: Vec::new(),
             servers: Servers::default(),
-            is_cached: Cell::new(false),
         }
     }
 
@@ -303,8 +302,6 @@ struct Turn<'a> {
     protection: Protection,
     sources: Vec<Box<dyn Source + Send>>,
     servers: Servers,
-    /// Whether the kernel has the mounted file's bytes.
-    is_cached: Cell<bool>,
 }
 
 /// Those of one contender; what they use is asked for by the clock.
@@ -317,16 +314,14 @@ impl Turn<'_> {
         let mut servers = self.servers.borrow_mut();
         if servers.is_empty() {
             *servers = self.job.serve(door, self.protection)?;
-            self.is_cached.set(false);
         }
-        if case.workload != Workload::CachedLoad {
-            servers.iter().try_for_each(Served::drop_cached)?;
-        }
+        servers.iter().try_for_each(Served::drop_cached)?;
         self.sources = servers
             .iter()
             .map(|server| server.source(case.way, case.workload.writes()))
             .collect::<Result<_, _>>()?;
-        if case.workload == Workload::CachedLoad && !self.is_cached.replace(true) {
+        if case.workload == Workload::CachedLoad {
+            // Anew each time: where the pages lie makes a difference, which would stay for the whole comparison.
             self.job.run(&self.sources)?;
         }
         Ok(())

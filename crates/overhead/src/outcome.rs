@@ -1,10 +1,12 @@
 //! What was measured.
 
+use lucarne::Kernel;
+
 use crate::door::Door;
 use crate::machine::Machine;
 use crate::measure::Sample;
 use crate::plan::{Case, Depth, Workload};
-use crate::source::{Protection, Stages, Way};
+use crate::source::{DEFAULT_FORMAT, Protection, Stages, Way};
 use crate::stats::{Interval, NOISY_WIDTH, Summary};
 
 /// Bytes of a GiB.
@@ -207,6 +209,17 @@ impl Outcome {
             .filter(|result| result.case.workload == workload && result.case.way == way)
             .filter(|result| !result.compares_formats())
             .max_by_key(|result| result.case.threads)
+    }
+
+    /// The warm load by a way in, of the files that the doors serve: the plain file and the volume of the default format.
+    #[must_use]
+    pub fn by_way_in(&self, way: Way) -> Option<(&Measured, &Measured)> {
+        let result = match way.door() {
+            Some(_) => self.case(Workload::WarmLoad, way)?,
+            None => self.formats(way, self.threads)?,
+        };
+        let wanted = Protection::Encrypted(DEFAULT_FORMAT, Kernel::preferred());
+        Some((result.plain()?, result.of(|who| who == wanted)?))
     }
 
     /// The comparison of formats and kernels by a way, with so many threads.

@@ -181,22 +181,19 @@ fn doors(outcome: &Outcome) -> Option<Figure> {
         Way::Fuse,
         Way::FuseMapping,
     ] {
-        let Some(result) = outcome.case(Workload::WarmLoad, way) else {
+        let Some((plain, encrypted)) = outcome.by_way_in(way) else {
             continue;
         };
-        for (what, colour, measured) in [
-            ("plain", 0, result.plain()),
-            ("encrypted", 1, result.encrypted()),
-        ] {
-            bars.extend(measured.map(|measured| Bar {
+        for (what, colour, measured) in [("plain", 0, plain), ("encrypted", 1, encrypted)] {
+            bars.push(Bar {
                 name: format!("{}, {what}", way.name()),
                 parts: vec![(measured.rate.median / GIB, colour)],
-            }));
+            });
         }
     }
     Some(Figure {
         title: format!(
-            "Warm load of all tensors by every way in, {} threads",
+            "Warm load by every way in, of the files that the doors serve, {} threads",
             outcome.threads
         ),
         legend: vec![("plain".into(), 0), ("encrypted".into(), 1)],

@@ -54,13 +54,11 @@ fn of_what(result: &CaseResult) -> String {
 
 fn itself(outcome: &Outcome, door: Door) -> Option<String> {
     let way = door.ways()[0];
-    let through = outcome.case(Workload::WarmLoad, way)?;
-    let library = outcome.case(Workload::WarmLoad, Way::Pread)?;
-    let (plain, encrypted) = (through.plain()?, through.encrypted()?);
+    let (plain, encrypted) = outcome.by_way_in(way)?;
     let added = encrypted.added_cpu?;
-    let library = library.encrypted()?;
+    let (_, library) = outcome.by_way_in(Way::Pread)?;
     Some(format!(
-        "{} itself: out of the page cache it gives the plain file at {} and the volume at {}, which the library reads at {}; {:.3} CPU seconds per GiB plain, server included, {:.3} added by encryption ({:.3} to {:.3}), {:.3} in all in the library.",
+        "{} itself: out of the page cache the plain file comes through it at {} and the volume at {}, which the library reads at {}; {:.3} CPU seconds per GiB plain, server included, {:.3} added by encryption ({:.3} to {:.3}), {:.3} in all in the library.",
         door.name(),
         rate(&plain.rate),
         rate(&encrypted.rate),
