@@ -161,7 +161,7 @@ fn table(page: &mut String, result: &CaseResult) {
     let case = &result.case;
     let _ = writeln!(
         page,
-        "<h3>{}</h3>\n<p class=\"soft\">{}: {:.1} MiB in {} requests a run; the tool\u{2019}s own share {:.2} %.</p>\n<table>\n<thead><tr>",
+        "<div class=\"case\">\n<h3>{}</h3>\n<p class=\"soft\">{}: {:.1} MiB in {} requests a run; the tool\u{2019}s own share {:.2} %.</p>\n<table>\n<thead><tr>",
         escaped(case.workload.title()),
         escaped(&case.id()),
         result.bytes as f64 / 1_048_576.0,
@@ -175,7 +175,7 @@ fn table(page: &mut String, result: &CaseResult) {
     for one in &result.measured {
         row(page, one);
     }
-    page.push_str("</tbody>\n</table>\n");
+    page.push_str("</tbody>\n</table>\n</div>\n");
 }
 
 fn row(page: &mut String, one: &Measured) {

@@ -185,7 +185,8 @@ pub(crate) fn open(
 
 pub(crate) use volume::{encrypt, opened};
 
-/// A piece is worked on at most so long before the next: what a volume locks and shows at once.
+/// A piece is worked on at most so long before the next: what a volume locks and shows at once. Two threads that read
+/// 2, 4 or 8 MiB at once past the page cache were not faster on the disks that were tried, but up to a fifth slower.
 pub(crate) const REGION_LEN_BYTES: u64 = 1 << 20;
 
 /// The pieces of a request that a volume would make of it: cut where regions meet.
