@@ -27,7 +27,7 @@ pub(crate) fn run(args: &OverheadArgs, common: &CommonArgs) -> anyhow::Result<()
     let _graceful = Graceful::begin()?;
     if args.serve_door {
         // A signal from the terminal ends the process that it serves, and with that it.
-        return Ok(lucarne_overhead::door::serve().map_err(failure)?);
+        return lucarne_overhead::door::serve().map_err(failure);
     }
     let run = Run::new(options(args)).map_err(failure)?;
     if !common.batch_mode {

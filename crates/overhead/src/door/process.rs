@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+
 use super::messages::{pair, receive, send};
 use super::nbd::Connections;
 use super::{Door, Doors};
@@ -14,6 +16,8 @@ use crate::Error;
 use crate::source::{self, DEFAULT_FORMAT, Protection, Source, Way};
 use crate::space::Space;
 
+/// A server that says nothing for so long says nothing more.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A server that was told to end has so long for it.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -30,7 +34,7 @@ pub(crate) struct Usage {
 pub(crate) struct Served {
     // In this order they go: nothing of the mounted directory is open when its server ends.
     opened: Opened,
-    _process: Process,
+    process: Process,
 }
 
 enum Opened {
@@ -59,6 +63,7 @@ impl Served {
     ) -> Result<Self, Error> {
         let started = || -> io::Result<Self> {
             let (control, theirs) = pair()?;
+            set_socket_timeout(&control, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
             let child = Command::new(&doors.program)
                 .args(&doors.arguments)
                 .stdin(Stdio::from(theirs))
@@ -93,18 +98,15 @@ impl Served {
                 (Door::Fuse, Some(file)) => Opened::Fuse(file.into()),
                 (_, None) => return Err(io::Error::other("it opened nothing")),
             };
-            Ok(Self {
-                opened,
-                _process: process,
-            })
+            Ok(Self { opened, process })
         };
         started().map_err(|error| Error::Refused(format!("no {} server: {error}", door.name())))
     }
 
     /// What it used until now. A server that has ended is found by whoever reads from it, and used nothing since.
     pub(crate) fn usage(&self) -> Usage {
-        let asked = self._process.send(super::server::ASK, None);
-        let said = asked.and_then(|()| self._process.receive());
+        let asked = self.process.send(super::server::ASK, None);
+        let said = asked.and_then(|()| self.process.receive());
         said.ok()
             .and_then(|(text, _)| {
                 let (cpu, device) = text.split_once(' ')?;
