@@ -12,15 +12,14 @@
 //! each round's ratio. Writes end with an fsync, which both pay. `--uncached` has both serve with `--direct-io`;
 //! `--only 'write 1M'` runs the jobs whose line begins so.
 
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
+use lucarne_serve::StorageExport;
 use lucarne_serve::fuse::{Server, ServerOptions, Unmount};
-use lucarne_serve::{Export, Extent, ExtentKind, ZeroHow};
+use lucarne_storage::{Access, FileStorage};
 
 const PASSPHRASE: &str = "not a secret, a benchmark";
 
@@ -33,48 +32,6 @@ const JOBS: [(&str, &str, u32); 6] = [
     ("randread", "4k", 4),
     ("randwrite", "4k", 4),
 ];
-
-/// The plain file, served as it is.
-struct Plain {
-    file: File,
-    len: u64,
-}
-
-impl Export for Plain {
-    fn len(&self) -> u64 {
-        self.len
-    }
-    fn is_read_only(&self) -> bool {
-        false
-    }
-    fn block_len(&self) -> u32 {
-        4096
-    }
-    fn can_trim(&self) -> bool {
-        false
-    }
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buf, offset)
-    }
-    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_all_at(data, offset)
-    }
-    fn flush(&self) -> io::Result<()> {
-        self.file.sync_all()
-    }
-    fn trim(&self, _: Range<u64>) -> io::Result<()> {
-        Ok(())
-    }
-    fn zero(&self, _: Range<u64>, _: ZeroHow) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-    fn extent_at(&self, range: Range<u64>) -> io::Result<Extent> {
-        Ok(Extent {
-            len: range.end - range.start,
-            kind: ExtentKind::Data,
-        })
-    }
-}
 
 struct Arguments {
     size: String,
@@ -127,18 +84,14 @@ fn main() -> ExitCode {
 
 fn measure(arguments: &Arguments, lucarne: &Path, dir: &Path) {
     let mut ours = Ours::start(lucarne, dir, arguments.is_uncached);
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(dir.join("bytes"))
-        .expect("the plain file");
-    let len = file.metadata().expect("its length").len();
+    let bytes = FileStorage::open(dir.join("bytes"), Access::ReadWrite).expect("the plain file");
+    let bytes = StorageExport::new(bytes).expect("its length");
     let options = ServerOptions {
         name: "bytes".into(),
         is_uncached: arguments.is_uncached,
         ..ServerOptions::default()
     };
-    let server = Server::mount(&dir.join("plain"), Plain { file, len }, &options)
+    let server = Server::mount(&dir.join("plain"), bytes, &options)
         .expect("a FUSE mount, which root or fusermount3 can make");
     let stopper = server.stopper();
     let serving = std::thread::spawn(|| server.run());

@@ -4,13 +4,15 @@ use std::cell::RefCell;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lucarne_storage::Storage;
 
+use crate::door::{Door, Doors, Served};
 use crate::files::{FileSet, Given};
-use crate::measure::{Clock, Work, take_turns};
+use crate::measure::{Clock, Reading, Work, take_turns};
 use crate::outcome::{CaseResult, Staging};
 use crate::plan::{Case, Files, Plan, Workload};
 use crate::requests::requests;
@@ -25,6 +27,9 @@ pub(crate) struct Bench {
     sets: BTreeMap<Files, FileSet>,
     arena: RefCell<Arena>,
     crews: BTreeMap<usize, Crew>,
+    pub(crate) doors: Option<Doors>,
+    /// What came through each door and was compared with the bare file.
+    verified: RefCell<HashSet<(Files, Door, Protection)>>,
 }
 
 impl Bench {
@@ -85,6 +90,8 @@ impl Bench {
             sets,
             arena: RefCell::new(arena),
             crews,
+            doors: None,
+            verified: RefCell::default(),
         })
     }
 
@@ -116,8 +123,16 @@ impl Bench {
             requests: &requests,
             into,
             arena: &self.arena,
+            doors: self.doors.as_ref(),
         };
         let mut turns: Vec<_> = case.contenders.iter().map(|&who| job.turn(who)).collect();
+        for turn in &mut turns {
+            self.verify(turn, control)?;
+        }
+        let clock = &WithServers {
+            clock,
+            servers: turns.iter().map(|turn| Rc::clone(&turn.servers)).collect(),
+        };
         let mut works: Vec<&mut dyn Work> =
             turns.iter_mut().map(|turn| turn as &mut dyn Work).collect();
         let samples = take_turns(clock, case.rounds, &mut works, control)?;
@@ -137,6 +152,24 @@ impl Bench {
             stagings,
             job.own_seconds(clock)?,
         ))
+    }
+}
+
+impl Bench {
+    /// That a door shows what the bare file holds; once.
+    fn verify(&self, turn: &mut Turn<'_>, control: &Control) -> Result<(), Error> {
+        let case = turn.job.case;
+        let Some(door) = case.way.door() else {
+            return Ok(());
+        };
+        let mut verified = self.verified.borrow_mut();
+        if verified.insert((case.files, door, turn.protection)) {
+            turn.prepare()?;
+            let what = format!("{} through {}", turn.protection.name(), door.name());
+            turn.job.set.compare(&turn.sources, &what, control)?;
+            turn.finish();
+        }
+        Ok(())
     }
 }
 
@@ -162,6 +195,7 @@ struct Job<'a> {
     requests: &'a [Request],
     into: Into,
     arena: &'a RefCell<Arena>,
+    doors: Option<&'a Doors>,
 }
 
 impl<'a> Job<'a> {
@@ -170,7 +204,24 @@ impl<'a> Job<'a> {
             job: self,
             protection,
             sources: Vec::new(),
+            servers: Servers::default(),
         }
+    }
+
+    /// A server for each file of a contender.
+    fn serve(&self, door: Door, protection: Protection) -> Result<Vec<Served>, Error> {
+        let doors = self
+            .doors
+            .ok_or_else(|| Error::Refused("nothing serves it".into()))?;
+        let files = self.set.files(protection).iter();
+        files
+            .zip(&self.set.checkpoints)
+            .map(|(file, checkpoint)| {
+                let what = (protection, checkpoint.len_bytes);
+                let write = self.case.workload.writes();
+                Served::start(doors, door, file, what, write, self.case.threads)
+            })
+            .collect()
     }
 
     fn drop_cached(&self, protection: Protection) -> Result<(), Error> {
@@ -250,12 +301,40 @@ struct Turn<'a> {
     job: Job<'a>,
     protection: Protection,
     sources: Vec<Box<dyn Source + Send>>,
+    servers: Servers,
+}
+
+/// Those of one contender; what they use is asked for by the clock.
+type Servers = Rc<RefCell<Vec<Served>>>;
+
+impl Turn<'_> {
+    /// From the servers, which are started where there are none.
+    fn open_through(&mut self, door: Door) -> Result<(), Error> {
+        let case = self.job.case;
+        let mut servers = self.servers.borrow_mut();
+        if servers.is_empty() {
+            *servers = self.job.serve(door, self.protection)?;
+        }
+        servers.iter().try_for_each(Served::drop_cached)?;
+        self.sources = servers
+            .iter()
+            .map(|server| server.source(case.way, case.workload.writes()))
+            .collect::<Result<_, _>>()?;
+        if case.workload == Workload::CachedLoad {
+            // Anew each time: where the pages lie makes a difference, which would stay for the whole comparison.
+            self.job.run(&self.sources)?;
+        }
+        Ok(())
+    }
 }
 
 impl Work for Turn<'_> {
     fn prepare(&mut self) -> Result<(), Error> {
         self.job.drop_cached(self.protection)?;
         let case = self.job.case;
+        if let Some(door) = case.way.door() {
+            return self.open_through(door);
+        }
         self.sources = self
             .job
             .set
@@ -268,8 +347,41 @@ impl Work for Turn<'_> {
     }
 
     fn finish(&mut self) {
-        // A mapping would keep its pages in the page cache.
+        // A mapping would keep its pages in the page cache, and a server has one.
         self.sources.clear();
+        if self.job.case.workload == Workload::ColdLoad {
+            self.servers.borrow_mut().clear();
+        }
+    }
+}
+
+/// A clock that counts what servers use too.
+struct WithServers<'a> {
+    clock: &'a dyn Clock,
+    servers: Vec<Servers>,
+}
+
+impl WithServers<'_> {
+    fn usages(&self) -> Vec<crate::door::Usage> {
+        let servers = self.servers.iter().map(|servers| servers.borrow());
+        servers
+            .flat_map(|servers| servers.iter().map(Served::usage).collect::<Vec<_>>())
+            .collect()
+    }
+}
+
+impl Clock for WithServers<'_> {
+    fn read(&self) -> Reading {
+        self.clock.read()
+    }
+
+    fn device_bytes(&self) -> Option<u64> {
+        let of_servers = self.usages().into_iter().map(|usage| usage.device_bytes);
+        Some(self.clock.device_bytes()? + of_servers.sum::<Option<u64>>()?)
+    }
+
+    fn others_cpu(&self) -> Duration {
+        self.usages().iter().map(|usage| usage.cpu).sum()
     }
 }
 

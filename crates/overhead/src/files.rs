@@ -121,10 +121,23 @@ impl FileSet {
     /// That a volume holds what the bare file holds.
     ///
     /// # Errors
-    /// [`Error::Refused`] at the first byte that differs: figures of it would mean nothing.
+    /// [`Error::Io`] at the first byte that differs: figures of it would mean nothing.
     pub(crate) fn verify(&self, protection: Protection, control: &Control) -> Result<(), Error> {
-        let plain = self.open(Protection::Plain, Way::Pread, false)?;
         let other = self.open(protection, Way::Pread, false)?;
+        self.compare(&other, &protection.name(), control)
+    }
+
+    /// That some sources, one for each file, hold what the bare files hold.
+    ///
+    /// # Errors
+    /// As [`Self::verify`], which calls them `what`.
+    pub(crate) fn compare(
+        &self,
+        other: &[Box<dyn Source + Send>],
+        what: &str,
+        control: &Control,
+    ) -> Result<(), Error> {
+        let plain = self.open(Protection::Plain, Way::Pread, false)?;
         let mut expected = vec![0; work::REQUEST_MAX_LEN_BYTES as usize];
         let mut got = expected.clone();
         for (shard, checkpoint) in self.checkpoints.iter().enumerate() {
@@ -133,12 +146,9 @@ impl FileSet {
                 plain[shard].read(&mut expected[..request.len], request.offset)?;
                 other[shard].read(&mut got[..request.len], request.offset)?;
                 if expected[..request.len] != got[..request.len] {
-                    return Err(Error::Refused(format!(
-                        "{}: the volume's plaintext differs from the file between bytes {} and {}",
-                        protection.name(),
-                        request.offset,
-                        request.offset + request.len as u64
-                    )));
+                    let range = request.offset..request.offset + request.len as u64;
+                    let fault = format!("the plaintext differs from the file in bytes {range:?}");
+                    return Err(Error::io(what)(std::io::Error::other(fault)));
                 }
             }
         }

@@ -8,6 +8,7 @@
 //!     weights: Weights::Generated { model: Model::Small, len_bytes: 1 << 30 },
 //!     threads: 2,
 //!     depth: Depth::Quick,
+//!     doors: None,
 //! })?;
 //! println!("about {:?}, {} bytes of disk", run.plan().time, run.plan().disk_bytes);
 //! let outcome = run.measure(&Control::default())?;
@@ -20,6 +21,7 @@
 //! - Real safetensors files, bare and in volumes made by the library, in files without a name: nothing is left behind
 //!   whatever ends the process.
 //! - What is compared takes turns, every round begun by another ([`measure`]); a ratio is of two turns of one round.
+//! - Through NBD and FUSE the bare file is served by the same server as the volume ([`door`]).
 //! - Ratios are medians with a distribution-free 95 % interval ([`stats`]); one that is wider than a tenth is called
 //!   noisy.
 //! - The bare file is held against itself too: how far that is from 1 is what the machine allows to be seen.
@@ -30,6 +32,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod door;
 pub mod measure;
 pub mod plan;
 pub mod report;
@@ -43,8 +46,9 @@ mod control;
 mod error;
 mod files;
 mod machine;
-mod noise;
 mod outcome;
+#[cfg(test)]
+mod planted;
 mod random;
 mod requests;
 mod run;
@@ -55,6 +59,7 @@ mod unlock;
 mod work;
 
 pub use control::Control;
+pub use door::{Door, Doors};
 pub use error::Error;
 pub use machine::Machine;
 pub use outcome::{CaseResult, GIB, Measured, Outcome, Staging, Unlock};

@@ -43,6 +43,12 @@ pub trait Clock {
     fn device_bytes(&self) -> Option<u64> {
         None
     }
+
+    /// CPU time of other processes that the works have work for them. Asked for before a turn's first reading and
+    /// after its last, so that the asking is no part of the turn.
+    fn others_cpu(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// The system's clocks.
@@ -89,7 +95,7 @@ pub(crate) fn cpu_time(clock: rustix::time::ClockId) -> Duration {
 pub struct Sample {
     /// Seconds it took.
     pub wall: f64,
-    /// Seconds of CPU time that it took, of all threads together.
+    /// Seconds of CPU time that it took, of all threads together, and of the server's where there is one.
     pub cpu: f64,
     /// Bytes read from storage devices meanwhile.
     pub device_bytes: Option<u64>,
@@ -166,13 +172,15 @@ pub fn take_turns(
 
 fn one_turn(clock: &dyn Clock, work: &mut dyn Work) -> Result<Sample, Error> {
     let device_before = clock.device_bytes();
+    let others_before = clock.others_cpu();
     let before = clock.read();
     work.run()?;
     let after = clock.read();
+    let others = clock.others_cpu().saturating_sub(others_before);
     let device_after = clock.device_bytes();
     Ok(Sample {
         wall: (after.wall - before.wall).as_secs_f64(),
-        cpu: (after.cpu - before.cpu).as_secs_f64(),
+        cpu: (after.cpu - before.cpu + others).as_secs_f64(),
         device_bytes: device_before
             .zip(device_after)
             .map(|(before, after)| after.saturating_sub(before)),

@@ -1,9 +1,12 @@
 //! What was measured.
 
+use lucarne::Kernel;
+
+use crate::door::Door;
 use crate::machine::Machine;
 use crate::measure::Sample;
 use crate::plan::{Case, Depth, Workload};
-use crate::source::{Protection, Stages, Way};
+use crate::source::{DEFAULT_FORMAT, Protection, Stages, Way};
 use crate::stats::{Interval, NOISY_WIDTH, Summary};
 
 /// Bytes of a GiB.
@@ -190,6 +193,8 @@ pub struct Outcome {
     pub cases: Vec<CaseResult>,
     /// What unlocking costs; `None` where there is not the memory for it.
     pub unlock: Option<Unlock>,
+    /// By which ways in besides the library.
+    pub doors: Vec<Door>,
     /// What was left out, and why.
     pub notes: Vec<String>,
 }
@@ -206,6 +211,17 @@ impl Outcome {
             .max_by_key(|result| result.case.threads)
     }
 
+    /// The warm load by a way in, of the files that the doors serve: the plain file and the volume of the default format.
+    #[must_use]
+    pub fn by_way_in(&self, way: Way) -> Option<(&Measured, &Measured)> {
+        let result = match way.door() {
+            Some(_) => self.case(Workload::WarmLoad, way)?,
+            None => self.formats(way, self.threads)?,
+        };
+        let wanted = Protection::Encrypted(DEFAULT_FORMAT, Kernel::preferred());
+        Some((result.plain()?, result.of(|who| who == wanted)?))
+    }
+
     /// The comparison of formats and kernels by a way, with so many threads.
     #[must_use]
     pub fn formats(&self, way: Way, threads: usize) -> Option<&CaseResult> {
@@ -219,6 +235,6 @@ impl CaseResult {
     /// Whether it is there for the formats and kernels.
     #[must_use]
     pub fn compares_formats(&self) -> bool {
-        self.case.workload == Workload::WarmLoad && self.case.files == crate::plan::Files::Formats
+        self.case.compares_formats()
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn requests(case: &Case, checkpoints: &[Checkpoint]) -> (Vec<Request>
             whole.extend(rest);
             (whole, Into::OwnPlaces)
         }
-        Workload::ColdLoad => (in_order(), Into::OwnPlaces),
+        Workload::ColdLoad | Workload::CachedLoad => (in_order(), Into::OwnPlaces),
         Workload::LoadAndCopy => (in_order(), Into::ThenSecond),
         Workload::SmallTensors => {
             let mut requests =

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::bench::Bench;
+use crate::door::{self, Door, Doors};
 use crate::files::Given;
 use crate::machine::{self, Machine};
 use crate::measure::SystemClock;
@@ -39,6 +40,8 @@ pub struct Options {
     pub threads: usize,
     /// How much is measured.
     pub depth: Depth,
+    /// By which ways in besides the library; those that cannot be had here are left out, and the result says why.
+    pub doors: Option<Doors>,
 }
 
 /// The least checkpoint that says anything, in bytes.
@@ -50,6 +53,9 @@ pub struct Run {
     space: Space,
     plan: Plan,
     given: Option<Given>,
+    /// Those of the options that can be had.
+    doors: Vec<Door>,
+    notes: Vec<String>,
 }
 
 impl std::fmt::Debug for Run {
@@ -83,12 +89,22 @@ impl Run {
             )));
         }
         let shard_count = given.as_ref().map_or(1, |given| given.checkpoints.len());
+        let (mut doors, mut notes) = (Vec::new(), Vec::new());
+        if let Some(wanted) = &options.doors {
+            for &door in &wanted.through {
+                match door::probe(wanted, door, &space)? {
+                    None => doors.push(door),
+                    Some(why) => notes.push(format!("{}: left out: {why}", door.name())),
+                }
+            }
+        }
         let plan = Plan::new(
             options.depth,
             options.threads,
             len,
             given.is_some(),
             shard_count,
+            &doors,
         );
         space.check_disk(plan.disk_bytes)?;
         space::check_memory(plan.memory_bytes, space::available_memory())?;
@@ -97,6 +113,8 @@ impl Run {
             space,
             plan,
             given,
+            doors,
+            notes,
         })
     }
 
@@ -122,6 +140,8 @@ impl Run {
             options,
             space,
             given,
+            doors,
+            mut notes,
             ..
         } = self;
         let model = match options.weights {
@@ -129,8 +149,9 @@ impl Run {
             Weights::Given(_) => Model::Small,
         };
         let shard_count = given.as_ref().map(|given| given.checkpoints.len());
-        let bench = Bench::prepare(&plan, given, model, options.threads, &space, control)?;
-        let (mut cases, mut notes) = (Vec::new(), Vec::new());
+        let mut bench = Bench::prepare(&plan, given, model, options.threads, &space, control)?;
+        bench.doors = options.doors;
+        let mut cases = Vec::new();
         for case in &plan.cases {
             control.begin(describe(case));
             match bench.case(case, &clock, control) {
@@ -161,6 +182,7 @@ impl Run {
             stolen,
             cases,
             unlock,
+            doors,
             notes,
         })
     }

@@ -21,6 +21,7 @@ fn options(dir: &std::path::Path, depth: Depth) -> Options {
         },
         threads: 2,
         depth,
+        doors: None,
     }
 }
 

@@ -9,10 +9,15 @@ use crate::packages::{self, Program};
 use crate::python;
 
 /// Programs that tests compare with.
-const PEERS: [Program; 14] = [
+const PEERS: [Program; 15] = [
     Program {
         name: "chromium",
         package: "chromium",
+    },
+    // With pdftoppm.
+    Program {
+        name: "pdftotext",
+        package: "poppler-utils",
     },
     Program {
         name: "cryptsetup",

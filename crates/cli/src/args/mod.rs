@@ -33,7 +33,7 @@ pub(crate) use keys::{
     LuksAddKeyArgs, LuksChangeKeyArgs, LuksConvertKeyArgs, LuksEraseArgs, LuksKillSlotArgs,
     LuksRemoveKeyArgs,
 };
-pub(crate) use overhead::{ModelName, OverheadArgs};
+pub(crate) use overhead::{ModelName, OverheadArgs, ThroughName};
 pub(crate) use pbkdf::PbkdfArgs;
 pub(crate) use reencrypt::{ReencryptArgs, ResilienceKind, UnprotectedSide};
 pub(crate) use rekey::RekeyArgs;

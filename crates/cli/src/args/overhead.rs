@@ -15,7 +15,7 @@ Examples:
 
 Makes safetensors files (or takes yours, which it only reads), encrypts them, and loads and writes
 both in turns: from the disk, out of the page cache, by system calls, by a mapping, past the page
-cache, tensor by tensor, with one thread and with all. The answer comes first, with its interval;
+cache, tensor by tensor, with one thread and with all; then through NBD and FUSE, where those exist. The answer comes first, with its interval;
 then which part saturates, what would change it, and every figure with its runs and its spread.
 What disk, memory and time it takes is said before it begins, and refused if it is not there. The
 files have no names: nothing stays behind, whatever ends the run.";
@@ -37,6 +37,17 @@ pub(crate) enum ModelName {
     /// Llama-2-70B
     #[value(name = "70b")]
     SeventyB,
+}
+
+/// A way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ThroughName {
+    /// In process
+    Library,
+    /// A client of the NBD server
+    Nbd,
+    /// A file that FUSE shows
+    Fuse,
 }
 
 /// `overhead`
@@ -69,6 +80,11 @@ pub(crate) struct OverheadArgs {
     #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = size::number_u32)]
     pub(crate) threads: u32,
 
+    /// By which ways in: library (always), nbd, fuse; the last two take turns with the same server over
+    /// the plain file [default: all, with --quick the library]
+    #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',')]
+    pub(crate) through: Option<Vec<ThroughName>>,
+
     /// The answer alone, with wider intervals
     #[arg(long, conflicts_with = "full")]
     pub(crate) quick: bool,
@@ -84,6 +100,10 @@ pub(crate) struct OverheadArgs {
     /// Print one JSON object instead of the text
     #[arg(long)]
     pub(crate) json: bool,
+
+    // What this program is told by itself: see `verbs::overhead`.
+    #[arg(long, hide = true)]
+    pub(crate) serve_door: bool,
 
     #[command(flatten)]
     pub(crate) kernel: KernelArgs,

@@ -10,11 +10,11 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use lucarne::{Output, Replace, Storage};
 use lucarne_overhead::{
-    Control, Depth, Error, Model, Options, Outcome, Run, Weights, report, verdict,
+    Control, Depth, Door, Doors, Error, Model, Options, Outcome, Run, Weights, report, verdict,
 };
 
 use crate::{
-    args::{CommonArgs, ModelName, OverheadArgs},
+    args::{CommonArgs, ModelName, OverheadArgs, ThroughName},
     exit::{Failure, shown},
     report::print,
     signals::{self, Graceful},
@@ -25,6 +25,10 @@ const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(args: &OverheadArgs, common: &CommonArgs) -> anyhow::Result<()> {
     let _graceful = Graceful::begin()?;
+    if args.serve_door {
+        // A signal from the terminal ends the process that it serves, and with that it.
+        return lucarne_overhead::door::serve().map_err(failure);
+    }
     let run = Run::new(options(args)).map_err(failure)?;
     if !common.batch_mode {
         announce(&run, args);
@@ -68,7 +72,31 @@ fn options(args: &OverheadArgs) -> Options {
             (_, true) => Depth::Full,
             _ => Depth::Normal,
         },
+        doors: doors(args),
     }
+}
+
+/// Each is served by this program once more.
+fn doors(args: &OverheadArgs) -> Option<Doors> {
+    let is_wanted = |name| match &args.through {
+        Some(names) => names.contains(&name),
+        None => !args.quick,
+    };
+    let through: Vec<_> = [
+        (ThroughName::Nbd, Door::Nbd),
+        (ThroughName::Fuse, Door::Fuse),
+    ]
+    .into_iter()
+    .filter(|&(name, _)| is_wanted(name))
+    .map(|(_, door)| door)
+    .collect();
+    (!through.is_empty()).then(|| Doors {
+        through,
+        program: "/proc/self/exe".into(),
+        arguments: ["overhead", concat!("--", "serve-door")]
+            .map(Into::into)
+            .into(),
+    })
 }
 
 /// What it will take, before anything is taken.

@@ -1,4 +1,4 @@
-//! The page as a real browser shows it: as wide as a telephone and as a desk's screen, light and dark.
+//! The page as a real browser shows it: as wide as a telephone and as a desk's screen, light and dark, and on paper.
 
 use std::path::Path;
 use std::process::Command;
@@ -133,7 +133,7 @@ fn a_browser_shows_all_of_it_on_every_screen() {
                 "{scheme}, {width} pixels"
             );
             assert_eq!(seen["width"], width);
-            assert_eq!(seen["pictures"], 9, "{scheme}, {width} pixels");
+            assert_eq!(seen["pictures"], 10, "{scheme}, {width} pixels");
             assert!(
                 seen["letters"].as_u64().unwrap() > 60 && seen["rows"].as_u64().unwrap() > 60,
                 "{seen}"
@@ -167,4 +167,100 @@ fn a_browser_shows_all_of_it_on_every_screen() {
             "dark and light are one"
         );
     }
+}
+
+/// Where a row of a table begins with it, and nothing else does.
+const ROWS: [&str; 3] = ["plain  ", "plain, again ", "AES-256-XTS, "];
+
+#[test]
+fn on_paper_every_table_is_whole_and_light() {
+    let what = "the report on paper";
+    let (Some(browser), Some(to_text), Some(to_pixels)) = (
+        peers::locate("chromium"),
+        peers::locate("pdftotext"),
+        peers::locate("pdftoppm"),
+    ) else {
+        peers::skipped(what, "chromium, pdftotext or pdftoppm");
+        return;
+    };
+    let outcome = outcome(Depth::Full, &Planted::default());
+    let page = html(&outcome, &answer(&outcome));
+    let scratch = Scratch::new();
+    let file = scratch.file("report.html", page.as_bytes());
+    let printed = scratch.path("report.pdf");
+    let to = format!("--print-to-pdf={}", printed.display());
+    let url = format!("file://{}", file.display());
+    // Who prefers dark screens has white paper all the same.
+    let more = [to, "--no-pdf-header-footer".into(), url];
+    chromium(&browser, &scratch, 0, 1200, &more);
+
+    let said = process::run(
+        Command::new(to_text).arg("-layout").arg(&printed).arg("-"),
+        b"",
+    );
+    assert_eq!(said.code, Some(0), "{}", said.text());
+    let text = said.text();
+    let pages: Vec<Vec<&str>> = text
+        .trim_end_matches('\u{c}')
+        .split('\u{c}')
+        .map(|page| {
+            page.lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .collect()
+        })
+        .collect();
+    assert!((5..60).contains(&pages.len()), "{} pages", pages.len());
+    for (number, lines) in (1..).zip(&pages) {
+        let (first, last) = (lines[0], lines[lines.len() - 1]);
+        let is_row = ROWS.iter().any(|start| first.starts_with(start));
+        assert!(!is_row, "page {number} begins inside of a table: {first}");
+        let is_heading = last.contains("own share") || last.contains("CPU s/GiB");
+        assert!(
+            !is_heading,
+            "page {number} ends with the heading of a table: {last}"
+        );
+    }
+    // Columns beside each other, and not a card for each row as on a telephone.
+    let headings = text
+        .lines()
+        .filter(|line| line.contains("of plain") && line.contains("CPU s/GiB"));
+    assert_eq!(headings.count(), outcome.cases.len());
+
+    let pixels = scratch.path("page");
+    let mut command = Command::new(to_pixels);
+    command
+        .args(["-r", "40", "-gray"])
+        .arg(&printed)
+        .arg(&pixels);
+    assert_eq!(process::run(&mut command, b"").code, Some(0));
+    let mut drawn = 0;
+    for name in scratch.names().iter().filter(|name| name.ends_with(".pgm")) {
+        let picture = std::fs::read(scratch.path(name)).unwrap();
+        // Three lines of text before the pixels: the format, the size, the whitest.
+        let start = picture
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'\n');
+        let start = start.map(|(place, _)| place + 1).nth(2).unwrap();
+        let size = std::str::from_utf8(&picture[..start]).unwrap();
+        let width = size.split_whitespace().nth(1).unwrap().parse().unwrap();
+        let pixels = &picture[start..];
+        let white = pixels.iter().filter(|&&pixel| pixel > 250).count();
+        assert!(2 * white > pixels.len(), "{name} is dark");
+        // Nothing reaches into the margins.
+        for row in pixels.chunks_exact(width) {
+            let margin = width / 25;
+            assert!(
+                row[..margin].iter().all(|&pixel| pixel > 250),
+                "{name}: cut at the left"
+            );
+            assert!(
+                row[width - margin..].iter().all(|&pixel| pixel > 250),
+                "{name}: cut at the right"
+            );
+        }
+        drawn += usize::from(white < pixels.len());
+    }
+    assert_eq!(drawn, pages.len(), "pages with something on them");
 }

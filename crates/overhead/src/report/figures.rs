@@ -17,7 +17,12 @@ pub(super) struct Figure {
 }
 
 pub(super) fn all(outcome: &Outcome) -> Vec<Figure> {
-    let mut figures = vec![threads(outcome), request_sizes(outcome), stages(outcome)];
+    let mut figures = vec![
+        threads(outcome),
+        request_sizes(outcome),
+        stages(outcome),
+        doors(outcome),
+    ];
     for way in [Way::Pread, Way::Mapping] {
         figures.push(formats(outcome, way));
     }
@@ -160,6 +165,40 @@ fn stages(outcome: &Outcome) -> Option<Figure> {
         ],
         wide: plots::bars(WIDE.width, &bars, unit)?,
         narrow: plots::bars(NARROW.width, &bars, unit)?,
+    })
+}
+
+/// Warm loads by every way in.
+fn doors(outcome: &Outcome) -> Option<Figure> {
+    if outcome.doors.is_empty() {
+        return None;
+    }
+    let mut bars = Vec::new();
+    for way in [
+        Way::Pread,
+        Way::Mapping,
+        Way::Nbd,
+        Way::Fuse,
+        Way::FuseMapping,
+    ] {
+        let Some((plain, encrypted)) = outcome.by_way_in(way) else {
+            continue;
+        };
+        for (what, colour, measured) in [("plain", 0, plain), ("encrypted", 1, encrypted)] {
+            bars.push(Bar {
+                name: format!("{}, {what}", way.name()),
+                parts: vec![(measured.rate.median / GIB, colour)],
+            });
+        }
+    }
+    Some(Figure {
+        title: format!(
+            "Warm load by every way in, of the files that the doors serve, {} threads",
+            outcome.threads
+        ),
+        legend: vec![("plain".into(), 0), ("encrypted".into(), 1)],
+        wide: plots::bars(WIDE.width, &bars, "GiB/s")?,
+        narrow: plots::bars(NARROW.width, &bars, "GiB/s")?,
     })
 }
 

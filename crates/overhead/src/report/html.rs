@@ -30,6 +30,7 @@ pub fn html(outcome: &Outcome, answer: &Answer) -> String {
     }
     section(&mut page, "What saturates", &answer.saturates);
     section(&mut page, "What would change it", &answer.changes);
+    section(&mut page, "Through NBD and FUSE", &answer.doors);
     claim(&mut page, answer);
     page.push_str("<h2>Pictures</h2>\n");
     for figure in figures::all(outcome) {
@@ -160,7 +161,7 @@ fn table(page: &mut String, result: &CaseResult) {
     let case = &result.case;
     let _ = writeln!(
         page,
-        "<h3>{}</h3>\n<p class=\"soft\">{}: {:.1} MiB in {} requests a run; the tool\u{2019}s own share {:.2} %.</p>\n<table>\n<thead><tr>",
+        "<div class=\"case\">\n<h3>{}</h3>\n<p class=\"soft\">{}: {:.1} MiB in {} requests a run; the tool\u{2019}s own share {:.2} %.</p>\n<table>\n<thead><tr>",
         escaped(case.workload.title()),
         escaped(&case.id()),
         result.bytes as f64 / 1_048_576.0,
@@ -174,7 +175,7 @@ fn table(page: &mut String, result: &CaseResult) {
     for one in &result.measured {
         row(page, one);
     }
-    page.push_str("</tbody>\n</table>\n");
+    page.push_str("</tbody>\n</table>\n</div>\n");
 }
 
 fn row(page: &mut String, one: &Measured) {

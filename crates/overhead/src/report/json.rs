@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::door::Door;
 use crate::outcome::{CaseResult, GIB, Measured, Outcome, Staging};
 use crate::plan::Depth;
 use crate::source::{Protection, kernel_name};
@@ -9,7 +10,7 @@ use crate::stats::{Interval, Summary};
 use crate::verdict::Answer;
 
 /// Grows with what is added, and changes its first number when a member changes its meaning or goes.
-pub const SCHEMA_VERSION: &str = "1.0";
+pub const SCHEMA_VERSION: &str = "1.1";
 
 /// The whole object.
 #[must_use]
@@ -21,6 +22,7 @@ pub fn json(outcome: &Outcome, answer: &Answer) -> Value {
             "headline": answer.headline,
             "saturates": answer.saturates,
             "changes": answer.changes,
+            "doors": answer.doors,
             "claim_holds": answer.claim.holds,
             "claim_fails": answer.claim.fails,
             "claim_open": answer.claim.open,
@@ -51,6 +53,7 @@ pub fn json(outcome: &Outcome, answer: &Answer) -> Value {
             "seconds": milli(outcome.seconds),
             "load_average_before": outcome.load_before,
             "stolen_share": outcome.stolen.map(milli),
+            "doors": outcome.doors.iter().map(|door| door.name()).collect::<Vec<_>>(),
             "left_out": outcome.notes,
         },
         "unlock": outcome.unlock.as_ref().map(|unlock| json!({
@@ -67,6 +70,7 @@ fn comparison(result: &CaseResult) -> Value {
         "id": case.id(),
         "workload": case.workload.id(),
         "way": case.way.name(),
+        "door": case.way.door().map(Door::name),
         "threads": case.threads,
         "bytes": result.bytes,
         "requests": result.requests,

@@ -32,6 +32,11 @@ pub fn text(outcome: &Outcome, answer: &Answer) -> String {
     list(&mut out, "What would change it:", &answer.changes);
     list(
         &mut out,
+        "Through other ways in, beside the same server over the plain file:",
+        &answer.doors,
+    );
+    list(
+        &mut out,
         "\"It costs 2 to 3 %\" is true here for:",
         &answer.claim.holds,
     );

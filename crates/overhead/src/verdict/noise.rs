@@ -1,9 +1,9 @@
 //! Why not to believe some of a run.
 
+use super::name;
 use crate::outcome::{CaseResult, Measured, Outcome};
 use crate::plan::Workload;
 use crate::source::{Protection, Way};
-use crate::verdict::name;
 
 /// More of the tool in a figure than this is told.
 const OWN_SHARE_MAX: f64 = 0.01;
@@ -15,7 +15,7 @@ const SELF_RATIO_MAX: f64 = 0.02;
 const STOLEN_MAX: f64 = 0.02;
 
 /// One line for each reason; none on a quiet machine.
-pub(crate) fn noise(outcome: &Outcome) -> Vec<String> {
+pub(super) fn noise(outcome: &Outcome) -> Vec<String> {
     let mut lines = Vec::new();
     let mut others = 0;
     let mut of_tool = Vec::new();

@@ -1,5 +1,7 @@
 //! Where a volume's sectors lie on the data device, and the cipher that turns them.
 
+mod reads;
+
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -7,15 +9,11 @@ use lucarne_cipher::SectorCipher;
 use lucarne_storage::Storage;
 
 use crate::Error;
-use crate::error::{reading, writing};
+use crate::error::writing;
 use crate::scratch::ScratchPool;
 
 /// dm-crypt counts IVs in 512-byte units whatever the sector size.
 const IV_UNIT_LEN_BYTES: u64 = 512;
-
-/// Read and decrypted in one go: short enough that the second pass over the
-/// bytes finds them in the L2 cache, long enough that the system call costs nothing.
-const STEP_LEN_BYTES: usize = 128 << 10;
 
 /// Plaintext bytes that share a lock. A multiple of every sector size, so no sector has two. Also the most that is
 /// written at once: what a file system is given at once it keeps in larger pieces.
@@ -106,87 +104,6 @@ impl SectorMap {
     /// As [`Self::decrypt`], whatever zeros stand for.
     pub(crate) fn decrypt_all(&self, sectors: &mut [u8], offset: u64) -> Result<(), Error> {
         Ok(self.cipher.decrypt(offset / IV_UNIT_LEN_BYTES, sectors)?)
-    }
-
-    /// Decrypts whole sectors from one place into another.
-    fn decrypt_from(&self, source: &[u8], sectors: &mut [u8], offset: u64) -> Result<(), Error> {
-        if self.zeros_are_holes {
-            // To be looked at twice, and so where nobody changes them.
-            sectors.copy_from_slice(source);
-            return self.decrypt(sectors, offset);
-        }
-        let first_iv = offset / IV_UNIT_LEN_BYTES;
-        Ok(self.cipher.decrypt_from(first_iv, source, sectors)?)
-    }
-
-    /// Fills `buf` with plaintext.
-    pub(crate) fn read_at(
-        &self,
-        storage: &dyn Storage,
-        buf: &mut [u8],
-        offset: u64,
-    ) -> Result<(), Error> {
-        self.check_range(buf.len(), offset)?;
-        for (region, piece) in regions_mut(buf, offset) {
-            let _lock = self.lock_shared(region);
-            self.read_in_region(storage, piece, region)?;
-        }
-        Ok(())
-    }
-
-    fn read_in_region(
-        &self,
-        storage: &dyn Storage,
-        mut buf: &mut [u8],
-        mut offset: u64,
-    ) -> Result<(), Error> {
-        while !buf.is_empty() {
-            let into_sector = self.offset_in_sector(offset);
-            let len = if into_sector == 0 && buf.len() >= self.sector_len {
-                let len = buf.len() - buf.len() % self.sector_len;
-                self.read_sectors(storage, &mut buf[..len], offset)?;
-                len
-            } else {
-                let mut sector = [0; SECTOR_MAX_LEN_BYTES];
-                let sector = &mut sector[..self.sector_len];
-                self.read_sectors(storage, sector, offset - into_sector as u64)?;
-                let len = buf.len().min(self.sector_len - into_sector);
-                buf[..len].copy_from_slice(&sector[into_sector..into_sector + len]);
-                len
-            };
-            buf = &mut buf[len..];
-            offset += len as u64;
-        }
-        Ok(())
-    }
-
-    /// Fills `sectors`, whole ones, with plaintext: from where the ciphertext lies if the storage can show
-    /// it, else in steps.
-    fn read_sectors(
-        &self,
-        storage: &dyn Storage,
-        sectors: &mut [u8],
-        offset: u64,
-    ) -> Result<(), Error> {
-        let at = self.data_offset + offset;
-        let mut decrypted = Ok(());
-        let is_shown = storage
-            .visit(at..at + sectors.len() as u64, &mut |source| {
-                decrypted = self.decrypt_from(source, sectors, offset);
-            })
-            .map_err(reading(at))?;
-        if is_shown {
-            return decrypted;
-        }
-        for (step, offset) in sectors
-            .chunks_mut(STEP_LEN_BYTES)
-            .zip((offset..).step_by(STEP_LEN_BYTES))
-        {
-            let at = self.data_offset + offset;
-            storage.read_at(step, at).map_err(reading(at))?;
-            self.decrypt(step, offset)?;
-        }
-        Ok(())
     }
 
     /// Replaces plaintext bytes.
@@ -307,11 +224,11 @@ impl SectorMap {
     ) -> Result<(), Error> {
         let last_sector = span.len() - self.sector_len;
         if into_sector != 0 {
-            self.read_sectors(storage, &mut span[..self.sector_len], span_start)?;
+            self.read_in_region(storage, &mut span[..self.sector_len], span_start)?;
         }
         let last_is_partial = into_sector + data.len() < span.len();
         if last_is_partial && (last_sector != 0 || into_sector == 0) {
-            self.read_sectors(
+            self.read_in_region(
                 storage,
                 &mut span[last_sector..],
                 span_start + last_sector as u64,

@@ -1,11 +1,14 @@
 //! Which comparisons a run makes, and what they need of time, disk and memory: known before the first byte is
 //! written.
 
+mod doors;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lucarne::Kernel;
 
+use crate::door::Door;
 use crate::measure::Rounds;
 use crate::source::{DEFAULT_FORMAT, Format, Protection, Way};
 
@@ -53,6 +56,8 @@ pub enum Workload {
     WarmLoad,
     /// All tensors into memory, in order, with the page cache dropped.
     ColdLoad,
+    /// All tensors into memory, in order, out of what the kernel has cached of a mounted file.
+    CachedLoad,
     /// As [`Self::WarmLoad`], and from there into a second buffer.
     LoadAndCopy,
     /// Every tensor of at least 1 MiB, whole, in random order.
@@ -78,6 +83,7 @@ impl Workload {
         match self {
             Self::WarmLoad => "warm-load",
             Self::ColdLoad => "cold-load",
+            Self::CachedLoad => "cached-load",
             Self::LoadAndCopy => "load-and-copy",
             Self::RandomTensors => "random-tensors",
             Self::SmallTensors => "small-tensors",
@@ -95,6 +101,7 @@ impl Workload {
         match self {
             Self::WarmLoad => "warm load of all tensors",
             Self::ColdLoad => "cold load of all tensors",
+            Self::CachedLoad => "load again of what the kernel has cached of the mounted file",
             Self::LoadAndCopy => "warm load, then copied to a second buffer",
             Self::RandomTensors => "single tensors of 1 MiB and more, random order",
             Self::SmallTensors => "many tensors of 1 to 64 KiB",
@@ -135,6 +142,14 @@ pub struct Case {
 }
 
 impl Case {
+    /// Whether it is there for the formats and kernels.
+    #[must_use]
+    pub fn compares_formats(&self) -> bool {
+        self.workload == Workload::WarmLoad
+            && self.files == Files::Formats
+            && self.way.door().is_none()
+    }
+
     /// A name that is the same in every run: `warm-load/pread/2-threads`.
     #[must_use]
     pub fn id(&self) -> String {
@@ -147,7 +162,7 @@ impl Case {
         if self.workload == Workload::RequestSize {
             id.push_str(&format!("/{}-bytes", self.request_len));
         }
-        if self.files == Files::Formats {
+        if self.files == Files::Formats && self.way.door().is_none() {
             id.push_str("/formats");
         }
         id
@@ -160,6 +175,7 @@ impl Case {
         let bytes_a_second = match self.workload {
             Workload::ColdLoad => 1.5e9,
             Workload::Write | Workload::Increment => 0.6e9,
+            _ if self.way.door().is_some() => 2e9,
             _ => 6e9,
         };
         let turns = (self.rounds.least + usize::from(self.rounds.warm_up)) * self.contenders.len();
@@ -233,7 +249,8 @@ const PREPARED_BYTES_A_SECOND: u64 = 300 << 20;
 
 impl Plan {
     /// What is measured at a depth with at most `threads` threads. `main_len`: the checkpoint's length in bytes;
-    /// `given`: it lies there already; `shard_count`: of how many files it is.
+    /// `given`: it lies there already; `shard_count`: of how many files it is; `doors`: by which ways in besides the
+    /// library.
     #[must_use]
     pub fn new(
         depth: Depth,
@@ -241,9 +258,10 @@ impl Plan {
         main_len: u64,
         given: bool,
         shard_count: usize,
+        doors: &[Door],
     ) -> Self {
         let lengths = Lengths::of(main_len);
-        let cases = cases(depth, threads.max(1), shard_count);
+        let cases = cases(depth, threads.max(1), shard_count, doors);
         let mut disk_bytes = 0;
         for files in Files::ALL {
             let of_files = cases.iter().filter(|case| case.files == files);
@@ -263,11 +281,16 @@ impl Plan {
             .iter()
             .any(|case| case.workload == Workload::LoadAndCopy);
         let second = if copied { lengths.formats } else { 0 };
+        // The kernel's cache of both mounted files.
+        let mounted = match doors.contains(&Door::Fuse) {
+            true => 2 * lengths.formats,
+            false => 0,
+        };
         let measured: Duration = cases.iter().map(|case| case.thought(&lengths)).sum();
         Self {
             lengths,
             disk_bytes,
-            memory_bytes: 3 * main_len + second + (128 << 20),
+            memory_bytes: 3 * main_len + second + mounted + (128 << 20),
             time: measured + Duration::from_secs(disk_bytes / PREPARED_BYTES_A_SECOND + 4),
             cases,
         }
@@ -283,7 +306,7 @@ pub(crate) fn thread_counts(most: usize) -> Vec<usize> {
     counts
 }
 
-fn cases(depth: Depth, threads: usize, shard_count: usize) -> Vec<Case> {
+fn cases(depth: Depth, threads: usize, shard_count: usize, doors: &[Door]) -> Vec<Case> {
     let best = Protection::Encrypted(DEFAULT_FORMAT, Kernel::preferred());
     let seconds = match depth {
         Depth::Quick => 0.6,
@@ -391,6 +414,9 @@ fn cases(depth: Depth, threads: usize, shard_count: usize) -> Vec<Case> {
         formats.rounds = rounds(2.0, 7, true);
         cases.push(formats);
     }
+    cases.extend(doors::cases(doors, depth, threads, best, |share, least| {
+        rounds(share, least, true)
+    }));
     cases
 }
 
@@ -427,7 +453,7 @@ mod tests {
     #[test]
     fn every_case_has_a_name_of_its_own_and_begins_with_the_bare_file() {
         for depth in [Depth::Quick, Depth::Normal, Depth::Full] {
-            let plan = Plan::new(depth, 4, 1 << 30, false, 1);
+            let plan = Plan::new(depth, 4, 1 << 30, false, 1, &[Door::Nbd, Door::Fuse]);
             let names: BTreeSet<_> = plan.cases.iter().map(Case::id).collect();
             assert_eq!(names.len(), plan.cases.len());
             assert!(
@@ -440,17 +466,30 @@ mod tests {
 
     #[test]
     fn given_weights_take_no_disk_of_their_own() {
-        let plan = |given| Plan::new(Depth::Normal, 2, 1 << 30, given, 1).disk_bytes;
+        let plan = |given| Plan::new(Depth::Normal, 2, 1 << 30, given, 1, &[]).disk_bytes;
         assert_eq!(plan(false) - plan(true), (1 << 30) + VOLUME_EXTRA_BYTES);
     }
 
     #[test]
+    fn doors_add_their_cases_and_no_files() {
+        for depth in [Depth::Normal, Depth::Full] {
+            let plan = |doors| Plan::new(depth, 2, 1 << 30, false, 1, doors);
+            let library = plan(&[]);
+            for (doors, count) in [(&[Door::Nbd][..], 5), (&[Door::Nbd, Door::Fuse], 13)] {
+                let with = plan(doors);
+                let (same, more) = with.cases.split_at(library.cases.len());
+                assert_eq!(same, library.cases);
+                assert_eq!(more.len(), count);
+                assert!(more.iter().all(|case| case.way.door().is_some()));
+                assert_eq!(with.disk_bytes, library.disk_bytes);
+            }
+        }
+    }
+
+    #[test]
     fn full_depth_has_every_kernel_with_every_format() {
-        let plan = Plan::new(Depth::Full, 2, 1 << 30, false, 1);
-        let formats = plan
-            .cases
-            .iter()
-            .filter(|case| case.files == Files::Formats && case.workload == Workload::WarmLoad);
+        let plan = Plan::new(Depth::Full, 2, 1 << 30, false, 1, &[Door::Nbd]);
+        let formats = plan.cases.iter().filter(|case| case.compares_formats());
         assert_eq!(formats.clone().count(), 4, "two ways, one thread and two");
         for case in formats {
             assert_eq!(case.contenders.len(), 1 + 4 * Kernel::available().count());
