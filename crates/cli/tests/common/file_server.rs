@@ -45,6 +45,15 @@ pub(crate) struct FileServed {
 
 impl FileServed {
     pub(crate) fn start(scratch: &Scratch, image: &Path, options: &[&str]) -> Self {
+        Self::start_with_key(scratch, image, options, &super::key_file(scratch))
+    }
+
+    pub(crate) fn start_with_key(
+        scratch: &Scratch,
+        image: &Path,
+        options: &[&str],
+        key: &Path,
+    ) -> Self {
         let directory = scratch.path("mounted");
         if !directory.exists() {
             std::fs::create_dir(&directory).unwrap();
@@ -54,7 +63,7 @@ impl FileServed {
             .arg(&directory)
             .args(options)
             .arg("--key-file")
-            .arg(super::key_file(scratch))
+            .arg(key)
             .arg(image)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
