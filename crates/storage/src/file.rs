@@ -5,11 +5,13 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, SeekFrom};
 
 use crate::aligned::is_direct_capable;
+use crate::lock::LockFile;
 use crate::mapping::Mapping;
 use crate::{HeaderLock, Storage};
 
@@ -47,6 +49,8 @@ pub struct FileStorage {
     direct: Option<File>,
     mapping: Option<Mapping>,
     is_block_device: bool,
+    // Held until the file is closed, if it is a device that was taken into use.
+    device_use: Mutex<Option<LockFile>>,
 }
 
 impl FileStorage {
@@ -86,6 +90,7 @@ impl FileStorage {
             direct: None,
             mapping: None,
             is_block_device,
+            device_use: Mutex::default(),
         })
     }
 
@@ -159,7 +164,15 @@ impl FileStorage {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when others use the data.
     pub fn try_use(&self, kind: LockKind) -> io::Result<()> {
-        crate::in_use::take(&self.buffered, kind)
+        crate::in_use::take(&self.buffered, kind)?;
+        if self.is_block_device {
+            let device = LockFile::take_use(&self.buffered, kind)?;
+            *self
+                .device_use
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = device;
+        }
+        Ok(())
     }
 
     /// Keeps cryptsetup from re-encrypting the volume of this UUID, and all copies of it, until the lock is dropped;
@@ -270,7 +283,7 @@ impl Storage for FileStorage {
     }
 
     fn lock_use(&self, kind: LockKind) -> io::Result<HeaderLock<'_>> {
-        HeaderLock::take_use(&self.buffered, kind)
+        HeaderLock::take_use(&self.buffered, self.is_block_device, kind)
     }
 
     fn drop_cached(&self) -> io::Result<()> {
