@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl FileStorage {
     /// Opens an existing file or block device.
     ///
     /// A block device that is opened for writing must not be in use (mounted, or part of another
-    /// device): that is [`io::ErrorKind::ResourceBusy`].
+    /// device): that is [`io::ErrorKind::ResourceBusy`]; nor read-only: [`io::ErrorKind::ReadOnlyFilesystem`].
     ///
     /// # Errors
     /// What the system says; a directory or another kind of file is [`io::ErrorKind::InvalidInput`].
@@ -76,7 +76,25 @@ impl FileStorage {
             // Without O_CREAT, O_EXCL on a block device asks the kernel for sole use of it.
             options.custom_flags(OFlags::EXCL.bits() as i32);
         }
-        Self::from_file(options.open(path)?)
+        let storage = Self::from_file(options.open(path)?)?;
+        if access == Access::ReadWrite && storage.is_read_only_device()? {
+            return Err(io::Error::new(
+                io::ErrorKind::ReadOnlyFilesystem,
+                "the device is read-only",
+            ));
+        }
+        Ok(storage)
+    }
+
+    /// The kernel opens such a device for writing too, and fails each write. What `/sys` does not tell is left to that.
+    fn is_read_only_device(&self) -> io::Result<bool> {
+        if !self.is_block_device {
+            return Ok(false);
+        }
+        let number = self.buffered.metadata()?.rdev();
+        let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+        let told = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/ro"));
+        Ok(told.is_ok_and(|told| told.trim() == "1"))
     }
 
     /// Takes an open file.
