@@ -4,11 +4,14 @@ use std::{
     ffi::OsStr,
     fs::Metadata,
     io,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
-use lucarne::{Access, FileStorage, LockKind};
+use lucarne::{Access, FileStorage, LockKind, Output};
 
 use crate::exit::{Failure, shown};
 
@@ -62,6 +65,27 @@ pub(crate) fn take_into_use(
     })
 }
 
+/// Of an output that was just begun: refuses the very device that is read, and takes a device into use. A new file has
+/// no users yet.
+pub(crate) fn claim_output(
+    path: &Path,
+    output: &Output,
+    input: Option<&FileStorage>,
+    disable_locks: bool,
+) -> anyhow::Result<()> {
+    if let Some(input) = input
+        && output.is_same_device(input)?
+    {
+        return Err(
+            Failure::Exists(format!("{}: IN and OUT are the same device", shown(path))).into(),
+        );
+    }
+    if output.is_device() && !disable_locks {
+        take_into_use(path, output.storage(), LockKind::Exclusive)?;
+    }
+    Ok(())
+}
+
 /// Opens the device and, if it is detached, its header.
 pub(crate) struct Opened {
     pub(crate) data: FileStorage,
@@ -104,9 +128,11 @@ pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
     is_same(a.metadata(), b.metadata())
 }
 
-/// What is not there, or cannot be asked, is no other file; creating it will say more.
+/// What is not there, or cannot be asked, is no other file; creating it will say more. A device may have several nodes.
 fn is_same(a: io::Result<Metadata>, b: io::Result<Metadata>) -> bool {
-    matches!((a, b), (Ok(a), Ok(b)) if (a.dev(), a.ino()) == (b.dev(), b.ino()))
+    let is_device = |file: &Metadata| file.file_type().is_block_device();
+    matches!((a, b), (Ok(a), Ok(b)) if (a.dev(), a.ino()) == (b.dev(), b.ino())
+        || is_device(&a) && is_device(&b) && a.rdev() == b.rdev())
 }
 
 /// Refuses two outputs that would be one file: the second would replace the first.
@@ -122,7 +148,7 @@ pub(crate) fn refuse_same_place(header: &Path, output: &Path) -> anyhow::Result<
                 .join(path.file_name().unwrap_or_default())
         })
     };
-    if place(header) == place(output) {
+    if place(header) == place(output) || is_same_file(header, output) {
         return Err(Failure::parameters(format!(
             "--header: {} is OUT itself; the header needs a file of its own",
             shown(header)

@@ -15,6 +15,17 @@ use crate::{
     unlock::Unlocking,
 };
 
+/// What can be read, and not written.
+fn only_readable(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Failure>() {
+        Ok(Failure::Device(message)) => {
+            Failure::Device(format!("{message} (--readonly serves it)")).into()
+        }
+        Ok(other) => other.into(),
+        Err(error) => error,
+    }
+}
+
 /// How an image is served.
 pub(crate) struct Served<'a> {
     pub(crate) opening: &'a OpeningArgs,
@@ -28,7 +39,11 @@ impl Served<'_> {
             true => Access::ReadOnly,
             false => Access::ReadWrite,
         };
-        let opened = Opened::open(image, self.opening.unlock.header.as_deref(), access)?;
+        let open = |access| Opened::open(image, self.opening.unlock.header.as_deref(), access);
+        let opened = open(access).map_err(|error| match self.is_read_only {
+            false if open(Access::ReadOnly).is_ok() => only_readable(error),
+            _ => error,
+        })?;
         let data = opened.data.with_mapped_reads();
         Ok(Opened { data, ..opened })
     }

@@ -425,6 +425,24 @@ fn what_cannot_be_served_is_said_before_anything_is_mounted() {
         ]);
         let outcome = peer("unshare", &arguments);
         assert_refused("no /dev/fuse", &outcome, 4, "modprobe fuse");
+        // There, and not for this user, whom fusermount3 cannot help.
+        if !have("a user without FUSE", &["fusermount3", "setpriv"]) {
+            return;
+        }
+        let script = r#"
+mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 600 /dev/fuse c 10 229 && chown -R 65534 "$0"
+exec setpriv --reuid=65534 --clear-groups --no-new-privs "$@""#;
+        let program = scratch.copy(Path::new(env!("CARGO_BIN_EXE_lucarne")), "lucarne");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).unwrap();
+        arguments.splice(3..6, [script.into(), scratch.dir().into(), program.into()]);
+        let outcome = peer("unshare", &arguments);
+        assert_refused(
+            "not allowed",
+            &outcome,
+            4,
+            "open /dev/fuse: Permission denied",
+        );
     }
 }
 

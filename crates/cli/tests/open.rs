@@ -3,94 +3,14 @@
 
 mod common;
 
-use std::ffi::OsString;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use common::file_server::{Loop, can_mount};
+use common::opened::{Name, can_open, open, until};
 use common::programs::have;
 use common::{assert_refused, decrypted, encrypted, key_file, lucarne, lucarne_with_stdin, words};
 use lucarne_testkit::payload::stream;
-use lucarne_testkit::process::Outcome;
 use lucarne_testkit::scratch::Scratch;
-use rustix::process::{Pid, Signal, kill_process};
-
-/// A name that no other test has; what is left of it is removed when it goes.
-struct Name {
-    name: String,
-    directory: PathBuf,
-}
-
-impl Name {
-    fn new(word: &str) -> Self {
-        let run_directory = match rustix::process::geteuid().is_root() {
-            true => PathBuf::from("/run"),
-            false => std::env::var_os("XDG_RUNTIME_DIR").unwrap().into(),
-        };
-        let name = format!("lucarne-test-{}-{word}", std::process::id());
-        Self {
-            directory: run_directory.join("lucarne").join(&name),
-            name,
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.join(&self.name)
-    }
-
-    fn close(&self, options: &[&str]) -> Outcome {
-        let mut arguments = words!["close", &self.name].to_vec();
-        arguments.extend(options.iter().map(OsString::from));
-        lucarne(arguments)
-    }
-
-    fn status(&self) -> Outcome {
-        lucarne(["status", &self.name])
-    }
-
-    /// The server's process.
-    fn server(&self) -> Pid {
-        let text = lucarne(["status", "--json", &self.name]).text();
-        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        Pid::from_raw(value["pid"].as_i64().unwrap() as i32).unwrap()
-    }
-
-    fn kill_server(&self) {
-        kill_process(self.server(), Signal::KILL).unwrap();
-        until(|| self.status().code == Some(4));
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        // Closed already, mostly.
-        let _ = self.close(&["--deferred"]);
-    }
-}
-
-fn until(holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn can_open(what: &str) -> bool {
-    if !rustix::process::geteuid().is_root() && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
-        eprintln!("skipped: {what}: XDG_RUNTIME_DIR is not set");
-        return false;
-    }
-    can_mount(what, false)
-}
-
-fn open(image: &Path, name: &Name, key: &Path, options: &[&str]) -> Outcome {
-    let mut arguments = words!["open", image, &name.name, "--key-file", key].to_vec();
-    arguments.extend(options.iter().map(OsString::from));
-    lucarne(arguments)
-}
 
 #[test]
 fn a_name_is_opened_used_and_closed() {

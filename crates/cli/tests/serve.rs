@@ -7,8 +7,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use common::file_server::{Loop, can_loop};
 use common::programs::{have, must_peer, peer};
 use common::served::{Served, at_socket, nbdsh};
+use common::small_disk::SmallDisk;
 use common::{assert_refused, decrypted, encrypted, key_file, lucarne, lucarne_with_stdin, words};
 use lucarne_testkit::payload::stream;
 use lucarne_testkit::scratch::Scratch;
@@ -319,6 +321,86 @@ fn what_cannot_be_served_is_said_before_a_door_opens() {
         "in use",
     );
     assert!(std::fs::read(&image).unwrap() == before);
+}
+
+#[test]
+fn the_socket_of_another_user_stays() {
+    let what = "a socket of another user";
+    if !rustix::process::geteuid().is_root() || !have(what, &["setpriv"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let image = encrypted(&scratch, "image", &stream("refused", 1 << 20), &[]);
+    let key = key_file(&scratch);
+    let program = scratch.copy(Path::new(env!("CARGO_BIN_EXE_lucarne")), "lucarne");
+    let (everyones, ours) = (scratch.path("everyone's"), scratch.path("ours"));
+    let mode = |path: &Path, mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(path, mode).unwrap();
+    };
+    for folder in [&everyones, &ours] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    mode(scratch.dir(), 0o755);
+    mode(&everyones, 0o777);
+    mode(&ours, 0o755);
+    mode(&program, 0o755);
+    for path in [&image, &key] {
+        std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+    }
+    // Nobody listens to it any more, which the other user cannot know.
+    let socket = everyones.join("socket");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    mode(&socket, 0o600);
+    let serve = |socket: &Path| {
+        let mut address = OsString::from("unix:");
+        address.push(socket);
+        let user = ["--reuid=65534", "--regid=65534", "--clear-groups"].map(OsString::from);
+        let line = words![&program, "serve", "--nbd", address, "-d", &key, &image];
+        peer("setpriv", &user.into_iter().chain(line).collect::<Vec<_>>())
+    };
+    assert_refused("a socket", &serve(&socket), 5, "another user's");
+    assert!(socket.exists());
+    let refused = serve(&ours.join("socket"));
+    assert_refused("a folder", &refused, 2, "Permission denied");
+}
+
+#[test]
+fn what_cannot_be_written_is_served_for_reading_alone() {
+    let what = "an image that cannot be written";
+    let scratch = Scratch::new();
+    let Some(disk) = SmallDisk::mount(&scratch, "40m") else {
+        return;
+    };
+    let key = key_file(&scratch);
+    let plaintext = stream("read only", 1 << 20);
+    let file = disk.path().join("image");
+    std::fs::copy(encrypted(&scratch, "image", &plaintext, &[]), &file).unwrap();
+    disk.make_read_only();
+    let looped = (can_loop(what) && have(what, &["losetup"]))
+        .then(|| Loop::on(&scratch.path("image"), &["--read-only"]));
+    let device = looped.as_ref().map(|looped| PathBuf::from(&looped.device));
+    let directory = scratch.path("directory");
+    std::fs::create_dir(&directory).unwrap();
+    for image in std::iter::once(file).chain(device) {
+        let refused = |door: &[OsString]| {
+            let mut arguments = door.to_vec();
+            arguments.extend(words!["-d", &key]);
+            let outcome = lucarne(&arguments);
+            assert_refused("read only", &outcome, 4, "--readonly");
+        };
+        let mut address = OsString::from("unix:");
+        address.push(scratch.path("socket"));
+        refused(&words!["serve", "--nbd", address, &image]);
+        refused(&words!["serve", "--fuse", &directory, &image]);
+        refused(&words!["open", &image, "lucarne-test-read-only"]);
+        let served = Served::start(&scratch, &at_socket(&scratch, &image, &["--readonly"]));
+        assert_eq!(served.stop(), Some(0));
+    }
+    assert!(!scratch.path("socket").exists());
+    if let Some(looped) = looped {
+        looped.detach();
+    }
 }
 
 #[test]

@@ -3,13 +3,15 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, SeekFrom};
 
 use crate::aligned::is_direct_capable;
+use crate::lock::LockFile;
 use crate::mapping::Mapping;
 use crate::{HeaderLock, Storage};
 
@@ -47,13 +49,15 @@ pub struct FileStorage {
     direct: Option<File>,
     mapping: Option<Mapping>,
     is_block_device: bool,
+    // Held until the file is closed, if it is a device that was taken into use.
+    device_use: Mutex<Option<LockFile>>,
 }
 
 impl FileStorage {
     /// Opens an existing file or block device.
     ///
     /// A block device that is opened for writing must not be in use (mounted, or part of another
-    /// device): that is [`io::ErrorKind::ResourceBusy`].
+    /// device): that is [`io::ErrorKind::ResourceBusy`]; nor read-only: [`io::ErrorKind::ReadOnlyFilesystem`].
     ///
     /// # Errors
     /// What the system says; a directory or another kind of file is [`io::ErrorKind::InvalidInput`].
@@ -72,7 +76,25 @@ impl FileStorage {
             // Without O_CREAT, O_EXCL on a block device asks the kernel for sole use of it.
             options.custom_flags(OFlags::EXCL.bits() as i32);
         }
-        Self::from_file(options.open(path)?)
+        let storage = Self::from_file(options.open(path)?)?;
+        if access == Access::ReadWrite && storage.is_read_only_device()? {
+            return Err(io::Error::new(
+                io::ErrorKind::ReadOnlyFilesystem,
+                "the device is read-only",
+            ));
+        }
+        Ok(storage)
+    }
+
+    /// The kernel opens such a device for writing too, and fails each write. What `/sys` does not tell is left to that.
+    fn is_read_only_device(&self) -> io::Result<bool> {
+        if !self.is_block_device {
+            return Ok(false);
+        }
+        let number = self.buffered.metadata()?.rdev();
+        let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+        let told = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/ro"));
+        Ok(told.is_ok_and(|told| told.trim() == "1"))
     }
 
     /// Takes an open file.
@@ -86,6 +108,7 @@ impl FileStorage {
             direct: None,
             mapping: None,
             is_block_device,
+            device_use: Mutex::default(),
         })
     }
 
@@ -159,7 +182,15 @@ impl FileStorage {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when others use the data.
     pub fn try_use(&self, kind: LockKind) -> io::Result<()> {
-        crate::in_use::take(&self.buffered, kind)
+        crate::in_use::take(&self.buffered, kind)?;
+        if self.is_block_device {
+            let device = LockFile::take_use(&self.buffered, kind)?;
+            *self
+                .device_use
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = device;
+        }
+        Ok(())
     }
 
     /// Keeps cryptsetup from re-encrypting the volume of this UUID, and all copies of it, until the lock is dropped;
@@ -270,7 +301,7 @@ impl Storage for FileStorage {
     }
 
     fn lock_use(&self, kind: LockKind) -> io::Result<HeaderLock<'_>> {
-        HeaderLock::take_use(&self.buffered, kind)
+        HeaderLock::take_use(&self.buffered, self.is_block_device, kind)
     }
 
     fn drop_cached(&self) -> io::Result<()> {

@@ -14,8 +14,12 @@
 //! in: so it tells copies of a volume apart, which have one UUID, and takes two volumes with detached headers on one
 //! file for one. cryptsetup knows nothing of it, and is not hindered: it locks files with `flock`, which the kernel
 //! keeps apart from these. (On NFS it does not: there a lock of this kind and a `flock` exclude each other, and
-//! cryptsetup waits.) Of a block device the lock is on its node, which is enough for readers; who writes has the
-//! device to itself, whatever its node, because the kernel lets it be opened with `O_EXCL` only once.
+//! cryptsetup waits.)
+//!
+//! Of a block device the byte is its node's, and a device may have several nodes: so there is a second lock, `flock` on
+//! a file named after the device's number, which cryptsetup does not look at, in the directory of those that it does
+//! ([`crate::lock`]). Who may not write there has the node's alone. Two writers exclude each other in any case, because
+//! the kernel lets a device be opened with `O_EXCL` only once; the locks are about readers, who do not open it so.
 
 use std::fs::File;
 use std::io;

@@ -3,6 +3,8 @@
 //! For a file that is `flock` on the file itself. For a block device it is `flock` on a file of
 //! `/run/cryptsetup` named after the device's number, where that directory is or can be made; elsewhere on
 //! the device's node, which keeps our own processes apart.
+//!
+//! The locks of [`in_use`] are our own; those of block devices lie in the same directory.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -28,12 +30,21 @@ pub struct HeaderLock<'a>(Option<Held<'a>>);
 enum Held<'a> {
     /// The file, or the device's node.
     Itself(&'a File),
-    /// A file that stands for a device or a volume. Closing it gives the lock back.
-    LockFile { file: File, path: PathBuf },
-    /// One byte of the file: see [`in_use`].
-    InUse(&'a File),
+    LockFile(#[expect(dead_code, reason = "held")] LockFile),
+    /// See [`in_use`].
+    InUse(
+        &'a File,
+        #[expect(dead_code, reason = "held")] Option<LockFile>,
+    ),
     /// A name that nobody else can have meanwhile.
     Name(#[expect(dead_code, reason = "held open")] UnixDatagram),
+}
+
+/// A file of `/run/cryptsetup` that stands for a device or a volume, locked until it is dropped.
+#[derive(Debug)]
+pub(crate) struct LockFile {
+    file: File,
+    path: PathBuf,
 }
 
 impl HeaderLock<'static> {
@@ -51,7 +62,7 @@ impl<'a> HeaderLock<'a> {
         patience: Duration,
     ) -> io::Result<Self> {
         let deadline = Instant::now() + patience;
-        if is_block_device && let Some(path) = device_lock_path(file)? {
+        if is_block_device && let Some(path) = device_path("L_", file)? {
             return Self::take_file(path, LockKind::Exclusive, deadline);
         }
         wait(file, LockKind::Exclusive, deadline)?;
@@ -59,20 +70,24 @@ impl<'a> HeaderLock<'a> {
     }
 
     /// Locks the data against whoever uses them otherwise; see [`in_use`].
-    pub(crate) fn take_use(file: &'a File, kind: LockKind) -> io::Result<Self> {
+    pub(crate) fn take_use(
+        file: &'a File,
+        is_block_device: bool,
+        kind: LockKind,
+    ) -> io::Result<Self> {
         in_use::take(file, kind)?;
-        Ok(Self(Some(Held::InUse(file))))
+        let device = match is_block_device {
+            true => {
+                LockFile::take_use(file, kind).inspect_err(|_| drop(in_use::give_back(file)))?
+            }
+            false => None,
+        };
+        Ok(Self(Some(Held::InUse(file, device))))
     }
 
     fn take_file(path: PathBuf, kind: LockKind, deadline: Instant) -> io::Result<Self> {
-        loop {
-            let file = open_lock_file(&path)?;
-            wait(&file, kind, deadline)?;
-            // Who gave it back may have removed it: then this one keeps nobody out.
-            if is_there(&file, &path)? {
-                return Ok(Self(Some(Held::LockFile { file, path })));
-            }
-        }
+        let file = LockFile::take(path, kind, deadline)?;
+        Ok(Self(Some(Held::LockFile(file))))
     }
 
     /// The lock of a whole re-encryption, which is held for long and keeps no change of the header out: as
@@ -105,6 +120,40 @@ impl<'a> HeaderLock<'a> {
     }
 }
 
+impl LockFile {
+    fn take(path: PathBuf, kind: LockKind, deadline: Instant) -> io::Result<Self> {
+        loop {
+            let file = open_lock_file(&path)?;
+            wait(&file, kind, deadline)?;
+            // Who gave it back may have removed it: then this one keeps nobody out.
+            if is_there(&file, &path)? {
+                return Ok(Self { file, path });
+            }
+        }
+    }
+
+    /// The part of [`in_use`] that is about a block device, whatever its node; `None` where cryptsetup's directory
+    /// is not to be had.
+    pub(crate) fn take_use(device: &File, kind: LockKind) -> io::Result<Option<Self>> {
+        device_path("lucarne_use_", device)?
+            .map(|path| Self::take(path, kind, Instant::now()))
+            .transpose()
+    }
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        let Self { file, path } = self;
+        // Held alone, nobody else has it: who waits for it looks whether it is still there.
+        if rustix::fs::flock(&*file, FlockOperation::NonBlockingLockExclusive).is_ok()
+            && is_there(file, path).is_ok_and(|there| there)
+        {
+            // There is nobody to tell what goes wrong.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 fn reencryption_lock_path(uuid: &str) -> io::Result<PathBuf> {
     // The name comes from the header: it must not lead elsewhere.
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
@@ -124,17 +173,10 @@ impl Drop for HeaderLock<'_> {
             Some(Held::Itself(file)) => {
                 let _ = rustix::fs::flock(file, FlockOperation::Unlock);
             }
-            Some(Held::InUse(file)) => {
+            Some(Held::InUse(file, _)) => {
                 let _ = in_use::give_back(file);
             }
-            // Held alone, nobody else has it: who waits for it looks whether it is still there.
-            Some(Held::LockFile { file, path })
-                if rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
-                    && is_there(file, path).is_ok_and(|there| there) =>
-            {
-                let _ = std::fs::remove_file(path);
-            }
-            _ => {}
+            Some(Held::LockFile(_) | Held::Name(_)) | None => {}
         }
     }
 }
@@ -157,15 +199,16 @@ fn is_lock_directory_usable() -> bool {
     }
 }
 
-/// Where cryptsetup locks this device; `None` where its directory is not to be had.
-fn device_lock_path(device: &File) -> io::Result<Option<PathBuf>> {
+/// A name in cryptsetup's directory with the device's number, `L_7:0` where cryptsetup locks it; `None` where that
+/// directory is not to be had.
+fn device_path(prefix: &str, device: &File) -> io::Result<Option<PathBuf>> {
     if !is_lock_directory_usable() {
         return Ok(None);
     }
     let number = device.metadata()?.rdev();
     let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
     Ok(Some(
-        Path::new(DEVICE_LOCKS).join(format!("L_{major}:{minor}")),
+        Path::new(DEVICE_LOCKS).join(format!("{prefix}{major}:{minor}")),
     ))
 }
 

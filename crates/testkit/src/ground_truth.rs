@@ -103,6 +103,24 @@ impl Truth {
             .as_bytes()
     }
 
+    /// The hash of its whole plaintext.
+    pub fn plaintext_sha256(&self) -> &str {
+        self.entry["payload_sha256"]
+            .as_str()
+            .expect("an image has a plaintext")
+    }
+
+    /// The files of the file system in it, each with its hash; none where it holds no file system.
+    pub fn files(&self) -> Vec<(String, String)> {
+        let files = self.entry["contents"]["files_sha256"].as_object();
+        let hash = |hash: &Value| hash.as_str().expect("a file has a hash").to_owned();
+        files
+            .into_iter()
+            .flatten()
+            .map(|(path, sha256)| (path.clone(), hash(sha256)))
+            .collect()
+    }
+
     /// The manifest's entry, for what has no name here.
     pub fn entry(&self) -> &Value {
         &self.entry

@@ -9,7 +9,8 @@ for block in /sys/block/vd*; do
   cryptsetup open --key-file /key "$device" "$name"
   mkfs.ext4 -q -F "/dev/mapper/$name"
   mount -t ext4 "/dev/mapper/$name" /mnt
-  cp -r /payload "/mnt/$name"
+  mkdir /mnt/folder
+  cp /payload "/mnt/folder/$name"
   umount /mnt
   sync
   echo "made $name $(sha256sum "/dev/mapper/$name" | cut -d' ' -f1)"

@@ -11,6 +11,7 @@ for block in /sys/block/vd*; do
   echo "opened $name $(sha256sum "/dev/mapper/$name" | cut -d' ' -f1) ${sector_size:-512} $key_bytes"
   case $name in
     ext4-*)
+      e2fsck -fn "/dev/mapper/$name" >/tmp/e2fsck 2>&1 || { cat /tmp/e2fsck; exit 1; }
       mount -t ext4 "/dev/mapper/$name" /mnt
       (cd /mnt && sha256sum -c -s /sums)
       cp /sums "/mnt/written by the kernel"

@@ -24,8 +24,10 @@ NBD exports by their file names; the first one is also the one without a name.
 
 The one file below DIR has the image's name without its last ending. It cannot grow or be cut. Where
 the kernel mounts a file system on it, loop devices with direct I/O keep one copy of it in memory
-instead of two:
-  mount \"$(losetup --find --show --direct-io=on /mnt/model/model.safetensors)\" /mnt/files")]
+instead of two, and are 1.4 to 1.8 times as fast as mount -o loop:
+  mount \"$(losetup --find --show --direct-io=on /mnt/model/model.safetensors)\" /mnt/files
+A new file system that dm-crypt is to mount too needs blocks of at least the volume's sector size: then
+add --sector-size 4096.")]
 pub(crate) struct ServeArgs {
     /// The volumes
     #[arg(value_name = "IMAGE", required = true)]

@@ -7,7 +7,7 @@ use crate::{
     args::{CommonArgs, DecryptArgs},
     confirm,
     device::{self, Opened},
-    exit::{Failure, shown},
+    exit::shown,
     passphrase::StdinRole,
     progress::{Lines, Watcher},
     report::{Report, complain},
@@ -43,9 +43,12 @@ pub(crate) fn run(args: &DecryptArgs, common: &CommonArgs, report: &Report) -> a
         Some(replace) => {
             let output =
                 Output::create(&args.output, replace).with_context(|| shown(&args.output))?;
-            if output.is_same_device(&opened.data)? {
-                return Err(Failure::Exists("IN and OUT are the same device".into()).into());
-            }
+            device::claim_output(
+                &args.output,
+                &output,
+                Some(&opened.data),
+                common.disable_locks,
+            )?;
             Some(output)
         }
         None => None,

@@ -93,12 +93,13 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
         None => Output::create_private(&args.output, replace),
     }
     .with_context(|| shown(&args.output))?;
-    refuse_itself(&output, input.as_ref())?;
+    device::claim_output(&args.output, &output, input.as_ref(), common.disable_locks)?;
     let header = match header {
-        Some((path, replace)) => Some((
-            path,
-            Output::create_private(path, replace).with_context(|| shown(path))?,
-        )),
+        Some((path, replace)) => {
+            let output = Output::create_private(path, replace).with_context(|| shown(path))?;
+            device::claim_output(path, &output, input.as_ref(), common.disable_locks)?;
+            Some((path, output))
+        }
         None => None,
     };
     let control = Control::default();
@@ -142,13 +143,4 @@ pub(crate) fn run(args: &EncryptArgs, common: &CommonArgs, report: &Report) -> a
 /// are read, to their end, like streams.
 fn tells_no_length(input: &FileStorage) -> anyhow::Result<bool> {
     Ok(input.len()? == 0 && input.file().read_at(&mut [0], 0)? != 0)
-}
-
-fn refuse_itself(output: &Output, input: Option<&FileStorage>) -> anyhow::Result<()> {
-    if let Some(input) = input
-        && output.is_same_device(input)?
-    {
-        return Err(Failure::Exists("IN and OUT are the same device".into()).into());
-    }
-    Ok(())
 }

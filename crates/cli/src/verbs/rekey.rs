@@ -73,9 +73,12 @@ pub(crate) fn run(args: &RekeyArgs, common: &CommonArgs, report: &Report) -> any
         Output::create_resumable(&args.output, replace)
     }
     .with_context(|| shown(&args.output))?;
-    if output.is_same_device(&opened.data)? {
-        return Err(Failure::Exists("IN and OUT are the same device".into()).into());
-    }
+    device::claim_output(
+        &args.output,
+        &output,
+        Some(&opened.data),
+        common.disable_locks,
+    )?;
     if !output.is_device() {
         // Held already, and until the file has its name.
         options.patience = None;

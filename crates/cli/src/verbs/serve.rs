@@ -207,6 +207,9 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
             std::fs::remove_file(path).with_context(|| shown(path))?;
             Ok(())
         }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(taken("there is a socket already, which is another user's").into())
+        }
         _ => Err(taken("another server listens there").into()),
     }
 }

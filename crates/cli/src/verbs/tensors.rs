@@ -62,9 +62,12 @@ pub(crate) fn extract(
         let replace = confirm::replacement(common.batch_mode, &args.output)?;
         let _graceful = Graceful::begin()?;
         let output = Output::create(&args.output, replace).with_context(|| shown(&args.output))?;
-        if output.is_same_device(&opened.data)? {
-            return Err(Failure::Exists("IN and OUT are the same device".into()).into());
-        }
+        device::claim_output(
+            &args.output,
+            &output,
+            Some(&opened.data),
+            common.disable_locks,
+        )?;
         let storage = output.storage();
         if !output.is_device() {
             storage.set_len(len)?;

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod terminal;
 
 use std::{
@@ -41,9 +43,15 @@ fn command(scratch: &Scratch, line: &str) -> Command {
 
 /// The same in a session without a terminal, where nobody can be asked.
 fn without_terminal(scratch: &Scratch, line: &str) -> Option<Command> {
+    in_session(&["--wait"], scratch, line)
+}
+
+/// The same in a session of its own; options as setsid(1) takes them.
+fn in_session(options: &[&str], scratch: &Scratch, line: &str) -> Option<Command> {
     let mut command = Command::new("setsid");
     command
-        .args(["--wait", env!("CARGO_BIN_EXE_lucarne")])
+        .args(options)
+        .args([env!("CARGO_BIN_EXE_lucarne")])
         .args(line.split_whitespace())
         .current_dir(scratch.dir());
     let usable = Command::new("setsid").arg("true").status().is_ok();

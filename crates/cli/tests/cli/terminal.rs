@@ -4,12 +4,15 @@ use std::{
     fs,
     io::{Read, Write},
     path::PathBuf,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use lucarne_testkit::scratch::Scratch;
 
-use super::{CHEAP, PASSPHRASE, code, lucarne, read, wait, with_volume, without_terminal};
+use super::common::opened::{Name, can_open};
+use super::{
+    CHEAP, PASSPHRASE, code, in_session, lucarne, read, wait, with_volume, without_terminal,
+};
 
 /// A terminal with the command on it, and a person who answers.
 struct Conversation {
@@ -20,18 +23,30 @@ struct Conversation {
 
 impl Conversation {
     fn begin(scratch: &Scratch, line: &str) -> Option<Self> {
+        Self::begin_with(without_terminal(scratch, line)?)
+    }
+
+    /// Control characters send signals.
+    fn begin_with_signals(scratch: &Scratch, line: &str) -> Option<Self> {
+        Self::begin_with(in_session(&["--wait", "--ctty"], scratch, line)?)
+    }
+
+    fn begin_with(mut command: Command) -> Option<Self> {
         use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-        let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        // A process in the background would keep what it inherits.
+        let mode = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let person = openpt(mode).unwrap();
         grantpt(&person).unwrap();
         unlockpt(&person).unwrap();
         let name = ptsname(&person, Vec::new()).unwrap();
         let terminal = PathBuf::from(name.to_str().unwrap());
         let open = || {
-            let mode = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
+            use rustix::fs::OFlags;
+            let mode = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
             let file = rustix::fs::open(&terminal, mode, rustix::fs::Mode::empty()).unwrap();
             Stdio::from(fs::File::from(file))
         };
-        let child = without_terminal(scratch, line)?
+        let child = command
             .stdin(open())
             .stdout(open())
             .stderr(open())
@@ -107,6 +122,65 @@ fn a_person_is_asked_again_after_a_wrong_passphrase() {
     }
     talk.expect("no keyslot accepts this key");
     assert_eq!(talk.end().0, 2);
+}
+
+/// The process that stays in the background asks; whoever waits for the terminal sees it let go.
+#[test]
+fn a_volume_is_opened_in_the_background_once_a_person_has_answered() {
+    if !can_open("open on a terminal") {
+        return;
+    }
+    const PROMPT: &str = "Enter passphrase for volume: ";
+    let plain = b"bytes that nobody sees before";
+    let scratch = with_volume(plain);
+    let before = read(&scratch.path("volume"));
+    let name = Name::new("asked");
+    let is_nothing_left = || !name.directory.exists() && name.status().code == Some(4);
+
+    let line = format!("open --tries 2 volume {}", name.name);
+    let Some(mut talk) = Conversation::begin(&scratch, &line) else {
+        return;
+    };
+    for _ in 0..2 {
+        let shown = talk.expect(PROMPT);
+        assert!(!shown.contains("incorrect"), "{shown}");
+        talk.type_secretly("incorrect");
+    }
+    let shown = talk.expect("no keyslot accepts this key");
+    assert!(!shown.contains("incorrect"), "{shown}");
+    assert_eq!(talk.end().0, 2);
+    assert!(is_nothing_left());
+
+    // Control-C at the prompt.
+    let line = format!("open volume {}", name.name);
+    let Some(mut talk) = Conversation::begin_with_signals(&scratch, &line) else {
+        return;
+    };
+    talk.expect(PROMPT);
+    talk.type_secretly("\u{3}");
+    assert_ne!(wait(&mut talk.child).code(), Some(0));
+    assert!(talk.echoes());
+    assert!(is_nothing_left());
+
+    let Some(mut talk) = Conversation::begin(&scratch, &line) else {
+        return;
+    };
+    talk.expect(PROMPT);
+    // In the foreground, and nothing is open yet.
+    assert!(talk.child.try_wait().unwrap().is_none());
+    assert!(!name.path().exists());
+    talk.type_secretly(PASSPHRASE);
+    let shown = talk.expect(name.path().to_str().unwrap());
+    assert!(!shown.contains(PASSPHRASE), "{shown}");
+    let (code, shown) = talk.end();
+    assert_eq!(code, 0);
+    assert!(!shown.contains(PASSPHRASE), "{shown}");
+    assert_eq!(name.status().code, Some(0));
+    assert_eq!(read(&name.path()), plain);
+    let closed = name.close(&[]);
+    assert_eq!((closed.code, closed.stderr.as_str()), (Some(0), ""));
+    assert!(is_nothing_left());
+    assert!(read(&scratch.path("volume")) == before);
 }
 
 #[test]

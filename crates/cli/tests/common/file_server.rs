@@ -19,20 +19,24 @@ pub(crate) fn can_mount(what: &str, for_root: bool) -> bool {
         .read(true)
         .write(true)
         .open("/dev/fuse");
-    let missing = match fuse {
-        Err(error) => Some(format!("/dev/fuse: {error}")),
-        Ok(_) if for_root && !rustix::process::geteuid().is_root() => {
-            Some("only root sets up loop devices".into())
-        }
-        Ok(_) if for_root && !Path::new("/dev/loop-control").exists() => {
-            Some("no loop devices here".into())
-        }
-        Ok(_) => None,
-    };
-    if let Some(missing) = &missing {
-        peers::not_run(what, missing);
+    if let Err(error) = fuse {
+        peers::not_run(what, &format!("/dev/fuse: {error}"));
+        return false;
     }
-    missing.is_none()
+    !for_root || can_loop(what)
+}
+
+/// Whether this process can set up loop devices; says so if not.
+pub(crate) fn can_loop(what: &str) -> bool {
+    let missing = if !rustix::process::geteuid().is_root() {
+        "only root sets up loop devices"
+    } else if !Path::new("/dev/loop-control").exists() {
+        "no loop devices here"
+    } else {
+        return true;
+    };
+    peers::not_run(what, missing);
+    false
 }
 
 /// `serve --fuse` that is running; it is killed, and what is mounted unmounted, when this goes.
@@ -45,6 +49,15 @@ pub(crate) struct FileServed {
 
 impl FileServed {
     pub(crate) fn start(scratch: &Scratch, image: &Path, options: &[&str]) -> Self {
+        Self::start_with_key(scratch, image, options, &super::key_file(scratch))
+    }
+
+    pub(crate) fn start_with_key(
+        scratch: &Scratch,
+        image: &Path,
+        options: &[&str],
+        key: &Path,
+    ) -> Self {
         let directory = scratch.path("mounted");
         if !directory.exists() {
             std::fs::create_dir(&directory).unwrap();
@@ -54,7 +67,7 @@ impl FileServed {
             .arg(&directory)
             .args(options)
             .arg("--key-file")
-            .arg(super::key_file(scratch))
+            .arg(key)
             .arg(image)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

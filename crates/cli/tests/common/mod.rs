@@ -4,6 +4,7 @@
 pub(crate) mod file_server;
 pub(crate) mod folder;
 pub(crate) mod header;
+pub(crate) mod opened;
 pub(crate) mod programs;
 pub(crate) mod served;
 pub(crate) mod small_disk;

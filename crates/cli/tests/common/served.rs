@@ -20,7 +20,10 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn start(scratch: &Scratch, arguments: &[OsString]) -> Self {
-        let key = key_file(scratch);
+        Self::start_with_key(arguments, &key_file(scratch))
+    }
+
+    pub(crate) fn start_with_key(arguments: &[OsString], key: &Path) -> Self {
         let mut child = command()
             .arg("serve")
             .args(arguments)

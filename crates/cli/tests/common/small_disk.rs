@@ -37,12 +37,21 @@ impl SmallDisk {
 
     /// Gives it more room.
     pub(crate) fn grow(&self, len: &str) {
-        let options = format!("remount,size={len}");
-        let grown = run(
+        self.remount(&format!("size={len}"));
+    }
+
+    /// From now on nobody writes there.
+    pub(crate) fn make_read_only(&self) {
+        self.remount("ro");
+    }
+
+    fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        let mounted = run(
             Command::new("mount").args(["-o", &options]).arg(&self.0),
             b"",
         );
-        assert_eq!(grown.code, Some(0), "{}", grown.stderr);
+        assert_eq!(mounted.code, Some(0), "{}", mounted.stderr);
     }
 }
 

@@ -344,4 +344,13 @@ impl Client {
     pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> Answer {
         self.request((1, 0), offset, data.len() as u64, data)
     }
+
+    /// A reply that says that something is done, whatever it was.
+    pub(crate) fn done(&mut self) {
+        match self.kind {
+            Kind::Simple => assert_eq!(self.take(16)[4..8], [0; 4]),
+            Kind::Structured => assert_eq!(self.take(20)[4..8], [0, 1, 0, 0]),
+            Kind::Extended => assert_eq!(self.take(32)[4..8], [0, 1, 0, 0]),
+        }
+    }
 }

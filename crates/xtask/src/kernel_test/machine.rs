@@ -41,7 +41,7 @@ const MODULES: [&str; 25] = [
     "cryptd",
 ];
 /// Programs that the scripts run besides busybox's.
-const PROGRAMS: [&str; 3] = ["cryptsetup", "dmsetup", "mkfs.ext4"];
+const PROGRAMS: [&str; 4] = ["cryptsetup", "dmsetup", "mkfs.ext4", "e2fsck"];
 /// Far more than any script takes under emulation.
 const TIME_LIMIT: Duration = Duration::from_secs(600);
 

@@ -2,6 +2,7 @@
 //! we read what it wrote.
 
 mod cpio;
+mod doors;
 mod machine;
 mod modules;
 pub(crate) mod validity;
@@ -130,8 +131,8 @@ impl Lucarne {
     }
 }
 
-/// `encrypt` of a file system with files, `luksFormat` and `write`: dm-crypt sees the same bytes, and what it writes
-/// we see.
+/// `encrypt` of a file system with files, `luksFormat` and `write`, and a file system made through a loop device on our
+/// file: dm-crypt sees the same bytes, finds no fault in the file systems, and what it writes we see.
 fn dm_crypt_opens_ours(machine: &Machine, lucarne: &Lucarne) -> Result<()> {
     let scratch = Scratch::new();
     let key = scratch.file("key", KEY);
@@ -163,12 +164,16 @@ fn dm_crypt_opens_ours(machine: &Machine, lucarne: &Lucarne) -> Result<()> {
             drives.push(Drive { name, image });
         }
     }
-    let written = scratch.zeros("written", 32 << 20);
-    let kdf = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
-    let mut words = vec!["luksFormat", "--batch-mode"];
-    words.extend(kdf);
-    words.push("--key-file");
-    lucarne.run(&words, &[&key, &written])?;
+    let formatted = |name: &str| {
+        let image = scratch.zeros(name, 32 << 20);
+        let kdf = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+        let mut words = vec!["luksFormat", "--batch-mode"];
+        words.extend(kdf);
+        words.push("--key-file");
+        lucarne.run(&words, &[&key, &image])?;
+        anyhow::Ok(image)
+    };
+    let written = formatted("written")?;
     // From within a sector, over many, into the middle of one.
     let bytes = payload::stream("written", 1_000_001);
     let stdin = scratch.file("bytes", &bytes);
@@ -178,11 +183,21 @@ fn dm_crypt_opens_ours(machine: &Machine, lucarne: &Lucarne) -> Result<()> {
         .arg(&key)
         .arg(&written);
     run_quietly(write.stdin(std::fs::File::open(stdin)?))?;
-    let written_sha256 = lucarne.plaintext_sha256(&scratch, &written, &key)?;
     drives.push(Drive {
         name: "written-4096-512".to_owned(),
         image: written,
     });
+    if doors::can_mount() {
+        let image = formatted("looped")?;
+        doors::fill(lucarne, &image, &key, &scratch.path("tree"))?;
+        drives.push(Drive {
+            name: "ext4-looped-4096-512".to_owned(),
+            image,
+        });
+    }
+    let hashes = (drives.iter())
+        .map(|drive| lucarne.plaintext_sha256(&scratch, &drive.image, &key))
+        .collect::<Result<Vec<_>>>()?;
 
     let printed = machine.run(
         include_str!("../../guest/open-ours.sh"),
@@ -191,33 +206,28 @@ fn dm_crypt_opens_ours(machine: &Machine, lucarne: &Lucarne) -> Result<()> {
     )?;
     let plain_sha256 = payload::sha256_hex_of_file(&file_system);
     let file_count = sums.lines().count();
-    for drive in &drives {
-        let (kind, parameters) = drive
-            .name
-            .split_once('-')
-            .context("a drive's name has parameters")?;
-        let (sector_size, key_size) = parameters
-            .split_once('-')
-            .context("a drive's name has two")?;
-        let key_bytes = key_size.parse::<usize>()? / 8;
-        let expected = if kind == "ext4" {
-            &plain_sha256
-        } else {
-            &written_sha256
+    for (drive, hash) in drives.iter().zip(&hashes) {
+        let parts: Vec<&str> = drive.name.rsplitn(3, '-').collect();
+        let [key_size, sector_size, kind] = parts[..] else {
+            bail!("a drive's name has a kind and two parameters");
         };
+        let key_bytes = key_size.parse::<usize>()? / 8;
         expect_line(
             &printed,
-            &format!("opened {} {expected} {sector_size} {key_bytes}", drive.name),
+            &format!("opened {} {hash} {sector_size} {key_bytes}", drive.name),
         )?;
         if kind == "ext4" {
+            ensure!(*hash == plain_sha256, "{}: not what went in", drive.name);
+        }
+        if kind.starts_with("ext4") {
             expect_line(&printed, &format!("files {} {file_count}", drive.name))?;
-            let hash = lucarne.plaintext_sha256(&scratch, &drive.image, &key)?;
+            let after = lucarne.plaintext_sha256(&scratch, &drive.image, &key)?;
             ensure!(
-                hash != plain_sha256,
+                after != *hash,
                 "{}: the kernel's file did not reach the image",
                 drive.name
             );
-            expect_line(&printed, &format!("written {} {hash}", drive.name))?;
+            expect_line(&printed, &format!("written {} {after}", drive.name))?;
         }
     }
     println!(
@@ -227,7 +237,7 @@ fn dm_crypt_opens_ours(machine: &Machine, lucarne: &Lucarne) -> Result<()> {
     Ok(())
 }
 
-/// Volumes that cryptsetup formatted and the kernel wrote: we read the same bytes.
+/// Volumes that cryptsetup formatted and the kernel wrote: we read the same bytes, and every door shows their files.
 fn we_open_theirs(machine: &Machine, lucarne: &Lucarne) -> Result<()> {
     let scratch = Scratch::new();
     let key = scratch.file("key", KEY);
@@ -246,7 +256,30 @@ fn we_open_theirs(machine: &Machine, lucarne: &Lucarne) -> Result<()> {
         let hash = lucarne.plaintext_sha256(&scratch, &drive.image, &key)?;
         expect_line(&printed, &format!("made {} {hash}", drive.name))?;
     }
-    println!("we read {} volumes that dm-crypt wrote", drives.len());
+    let expected = payload::sha256_hex(&bytes);
+    let mounts = doors::can_mount();
+    for Drive { name, image } in &drives {
+        let path = format!("folder/{name}");
+        let copy = scratch.path("copy");
+        let mut inside = image.clone().into_os_string();
+        inside.push(format!(":/{path}"));
+        lucarne.run(
+            &["cp", "--batch-mode", "--key-file"],
+            &[&key, Path::new(&inside), &copy],
+        )?;
+        let by_cp = payload::sha256_hex_of_file(&copy);
+        ensure!(by_cp == expected, "{name}: cp gives another {path}");
+        std::fs::remove_file(&copy)?;
+        if mounts {
+            let by_loop = doors::file_sha256(lucarne, image, &key, &path)?;
+            ensure!(by_loop == expected, "{name}: another {path} is mounted");
+        }
+    }
+    println!(
+        "we read {} volumes that dm-crypt wrote, {} of them mounted through our file",
+        drives.len(),
+        if mounts { drives.len() } else { 0 }
+    );
     Ok(())
 }
 

@@ -43,9 +43,12 @@ pub(crate) fn run(args: &CpArgs, common: &CommonArgs, report: &Report) -> anyhow
     let replace = confirm::replacement(common.batch_mode, &args.output)?;
     let _graceful = Graceful::begin()?;
     let output = Output::create(&args.output, replace).with_context(|| shown(&args.output))?;
-    if output.is_same_device(&opened.data)? {
-        return Err(Failure::Exists("IN and OUT are the same device".into()).into());
-    }
+    device::claim_output(
+        &args.output,
+        &output,
+        Some(&opened.data),
+        common.disable_locks,
+    )?;
     to_storage(&file, output.storage(), output.is_device())
         .map_err(|error| not_made(error, &place(), &args.output))?;
     output.finish().with_context(|| shown(&args.output))

@@ -1,7 +1,9 @@
 //! An image in use: who may do what beside whom.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod devices;
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
