@@ -51,6 +51,14 @@ impl Mode {
             Self::Cbc(cbc) => cbc.decrypt(run),
         }
     }
+
+    #[inline]
+    fn decrypt_past_caches(&self, run: Run<'_, '_>) {
+        match self {
+            Self::Xts(xts) => xts.decrypt_past_caches(run),
+            Self::Cbc(cbc) => cbc.decrypt(run),
+        }
+    }
 }
 
 impl SectorCipher {
@@ -178,6 +186,36 @@ impl SectorCipher {
         self.check(first_iv, source.len())?;
         let data = pair(source, destination)?;
         self.mode.decrypt(self.run(first_iv, data));
+        Ok(())
+    }
+
+    /// As [`SectorCipher::decrypt_from`], for plaintext that is more than the caches hold: it goes past them, which saves
+    /// reading what it replaces. Where `destination` does not lie at a multiple of 64 bytes, with AES-CBC, on aarch64
+    /// and by the portable kernel it is the same as that.
+    ///
+    /// ```
+    /// use lucarne_cipher::{DataUnit, SectorCipher};
+    /// let key: Vec<u8> = (0..64).collect();
+    /// let cipher = SectorCipher::new(&"aes-xts-plain64".parse()?, &key, DataUnit::B4096)?;
+    /// let mut sectors = vec![7; 8192];
+    /// cipher.encrypt(0, &mut sectors)?;
+    /// let mut plaintext = vec![0; 8192];
+    /// cipher.decrypt_past_caches(0, &sectors, &mut plaintext)?;
+    /// assert_eq!(plaintext, [7; 8192]);
+    /// # Ok::<(), lucarne_cipher::CipherError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`SectorCipher::encrypt_from`].
+    pub fn decrypt_past_caches(
+        &self,
+        first_iv: u64,
+        source: &[u8],
+        destination: &mut [u8],
+    ) -> Result<(), CipherError> {
+        self.check(first_iv, source.len())?;
+        let data = pair(source, destination)?;
+        self.mode.decrypt_past_caches(self.run(first_iv, data));
         Ok(())
     }
 

@@ -1,7 +1,9 @@
-//! Buffers for ciphertext on its way to the storage.
+//! Buffers for ciphertext on its way to the storage, or from it.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
+
+use lucarne_storage::AlignedBuffer;
 
 /// Kept for the next writes; more threads than that bring their own.
 const KEPT_MAX: usize = 8;
@@ -9,30 +11,28 @@ const KEPT_MAX: usize = 8;
 /// Buffers that were used before: fresh memory costs a page fault for every 4 KiB and zeros that nobody reads, for a
 /// write of 1 MiB about as much as its encryption.
 #[derive(Default)]
-pub(crate) struct ScratchPool(Mutex<Vec<Vec<u8>>>);
+pub(crate) struct ScratchPool(Mutex<Vec<AlignedBuffer>>);
 
 /// A buffer, given back when this is dropped.
 pub(crate) struct Scratch<'p> {
     pool: &'p ScratchPool,
-    buffer: Vec<u8>,
+    /// `None` only while this is dropped.
+    buffer: Option<AlignedBuffer>,
     len: usize,
 }
 
 impl ScratchPool {
     /// `len` bytes, of no particular content.
     pub(crate) fn take(&self, len: usize) -> Scratch<'_> {
-        let mut buffer = self.kept().pop().unwrap_or_default();
-        if buffer.len() < len {
-            buffer.resize(len, 0);
-        }
+        let kept = self.kept().pop().filter(|buffer| buffer.len() >= len);
         Scratch {
             pool: self,
-            buffer,
+            buffer: Some(kept.unwrap_or_else(|| AlignedBuffer::zeroed(len))),
             len,
         }
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<AlignedBuffer>> {
         // No buffer is ever half-made.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -42,22 +42,25 @@ impl Deref for Scratch<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.buffer[..self.len]
+        self.buffer
+            .as_ref()
+            .map_or(&[], |buffer| &buffer[..self.len])
     }
 }
 
 impl DerefMut for Scratch<'_> {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer[..self.len]
+        self.buffer
+            .as_mut()
+            .map_or(&mut [], |buffer| &mut buffer[..self.len])
     }
 }
 
 impl Drop for Scratch<'_> {
     fn drop(&mut self) {
-        let buffer = std::mem::take(&mut self.buffer);
         let mut kept = self.pool.kept();
         if kept.len() < KEPT_MAX {
-            kept.push(buffer);
+            kept.extend(self.buffer.take());
         }
     }
 }

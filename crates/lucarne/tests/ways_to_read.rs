@@ -114,3 +114,43 @@ fn a_mapped_file_reads_like_any_other_and_its_end_is_an_error() {
         file.as_file().set_len(6 << 20).unwrap();
     }
 }
+
+/// Long reads, whose plaintext goes past the CPU's caches: into buffers wherever they lie, whole sectors or not.
+#[test]
+fn long_reads_give_what_short_ones_do() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(13 << 20).unwrap();
+    let mut volume = volume(
+        FileStorage::open(file.path(), Access::ReadWrite).unwrap(),
+        SectorSize::B4096,
+    );
+    let len = volume.len() as usize;
+    let model = pattern(len, 45);
+    volume.write_at(&model, 0).unwrap();
+    for is_mapped in [false, true] {
+        if is_mapped {
+            let mapped = FileStorage::open(file.path(), Access::ReadOnly)
+                .unwrap()
+                .with_mapped_reads();
+            volume = Volume::open(mapped, Secret::Passphrase(PASSPHRASE)).unwrap();
+        }
+        let mut room = vec![0; len + 128];
+        let aligned = room.as_ptr().align_offset(64);
+        for start in [aligned, aligned + 1, aligned + 16] {
+            for (offset, len) in [
+                (0, 8 << 20),
+                (0, len),
+                (100, 8 << 20),
+                (4095, (8 << 20) + 2),
+            ] {
+                let back = &mut room[start..][..len];
+                back.fill(0xaa);
+                volume.read_at(back, offset as u64).unwrap();
+                assert!(
+                    back == &model[offset..offset + len],
+                    "{is_mapped} {start} {offset} {len}"
+                );
+            }
+        }
+    }
+}

@@ -9,7 +9,7 @@ use super::arch::{AesNi, Vaes256, Vaes512, shares_aes_pipes_with_clmul};
 use super::{
     Run,
     arch::Enter,
-    fused::{Decrypt, Encrypt, Keys},
+    fused::{Decrypt, DecryptPastCaches, Encrypt, Keys},
     portable::Portable,
     schedule::Schedule,
 };
@@ -139,6 +139,16 @@ impl Xts {
             Engine::Fused256(unit, schedule) => fused_decrypt(*unit, schedule, run),
         }
     }
+
+    /// As [`Self::decrypt`]; the plaintext goes to memory past the caches, where the kernel can do that.
+    pub(crate) fn decrypt_past_caches(&self, run: Run<'_, '_>) {
+        match &self.0 {
+            Engine::Portable128(portable) => portable.decrypt(run),
+            Engine::Portable256(portable) => portable.decrypt(run),
+            Engine::Fused128(unit, schedule) => fused_decrypt_past_caches(*unit, schedule, run),
+            Engine::Fused256(unit, schedule) => fused_decrypt_past_caches(*unit, schedule, run),
+        }
+    }
 }
 
 fn fused_encrypt<const N: usize>(unit: VectorUnit, schedule: &Schedule<N>, run: Run<'_, '_>) {
@@ -150,11 +160,24 @@ fn fused_encrypt<const N: usize>(unit: VectorUnit, schedule: &Schedule<N>, run: 
 }
 
 fn fused_decrypt<const N: usize>(unit: VectorUnit, schedule: &Schedule<N>, run: Run<'_, '_>) {
-    let keys = Keys {
+    let keys = decrypt_keys(schedule);
+    on_unit!(unit, isa => isa.process::<Decrypt, N>(keys, run));
+}
+
+fn fused_decrypt_past_caches<const N: usize>(
+    unit: VectorUnit,
+    schedule: &Schedule<N>,
+    run: Run<'_, '_>,
+) {
+    let keys = decrypt_keys(schedule);
+    on_unit!(unit, isa => isa.process::<DecryptPastCaches, N>(keys, run));
+}
+
+fn decrypt_keys<const N: usize>(schedule: &Schedule<N>) -> Keys<'_, N> {
+    Keys {
         data: schedule.decrypt(),
         tweak: schedule.tweak(),
-    };
-    on_unit!(unit, isa => isa.process::<Decrypt, N>(keys, run));
+    }
 }
 
 #[cfg(test)]
@@ -184,6 +207,13 @@ mod tests {
     use super::*;
     use crate::iv::{Iv, Numbers};
 
+    #[derive(Debug, Clone, Copy)]
+    enum Way {
+        Encrypt,
+        Decrypt,
+        DecryptPastCaches,
+    }
+
     /// Everything else is tested by kernel, from outside; but on any one CPU only one of the two ways
     /// to reduce belongs to a kernel.
     #[test]
@@ -192,28 +222,34 @@ mod tests {
         let data: Vec<u8> = (0..3 << 16)
             .map(|place: u32| ((place * 7) >> 3) as u8)
             .collect();
-        let run = |xts: &Xts, unit_bytes: usize, encrypts: bool| {
-            let mut data = data[..data.len() / unit_bytes * unit_bytes].to_vec();
+        let run = |xts: &Xts, unit_bytes: usize, way: Way| {
+            let len = data.len() / unit_bytes * unit_bytes;
+            let mut room = vec![0; len + 128];
+            // Past the caches only what lies at a multiple of a vector's length is written.
+            let start = room.as_ptr().align_offset(64) + if unit_bytes == 2048 { 16 } else { 0 };
+            let room = &mut room[start..start + len];
+            room.copy_from_slice(&data[..len]);
             let run = Run {
                 unit_bytes,
                 numbers: Numbers::new(Iv::Plain64, u64::from(u32::MAX) - 20, 3),
-                data: data.as_mut_slice().into(),
+                data: (&mut *room).into(),
             };
-            match encrypts {
-                true => xts.encrypt(run),
-                false => xts.decrypt(run),
+            match way {
+                Way::Encrypt => xts.encrypt(run),
+                Way::Decrypt => xts.decrypt(run),
+                Way::DecryptPastCaches => xts.decrypt_past_caches(run),
             }
-            data
+            room.to_vec()
         };
         for key in [&key[..32], &key] {
             let portable = Xts::new(None, key).unwrap();
             for_every_unit(|unit| {
                 let xts = Xts::new(Some(unit), key).unwrap();
                 for unit_bytes in [16, 112, 128, 272, 512, 1024, 2048, 4096, 4112, 65536] {
-                    for encrypts in [true, false] {
-                        let expected = run(&portable, unit_bytes, encrypts);
-                        let actual = run(&xts, unit_bytes, encrypts);
-                        assert!(actual == expected, "{unit_bytes}, {encrypts}");
+                    for way in [Way::Encrypt, Way::Decrypt, Way::DecryptPastCaches] {
+                        let expected = run(&portable, unit_bytes, way);
+                        let actual = run(&xts, unit_bytes, way);
+                        assert!(actual == expected, "{unit_bytes}, {way:?}");
                     }
                 }
             });

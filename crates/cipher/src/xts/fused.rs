@@ -27,6 +27,9 @@ const PREFETCH_BYTES: usize = 2048;
 
 /// Encryption or decryption: which rounds.
 pub(super) trait Direction {
+    /// Whether the result goes past the caches.
+    const IS_PAST_CACHES: bool = false;
+
     fn round<I: Isa>(isa: I, state: I::Vector, key: I::Vector) -> I::Vector;
     fn last_round<I: Isa>(isa: I, state: I::Vector, key: I::Vector) -> I::Vector;
 }
@@ -56,6 +59,23 @@ impl Direction for Decrypt {
     #[inline(always)]
     fn last_round<I: Isa>(isa: I, state: I::Vector, key: I::Vector) -> I::Vector {
         isa.decrypt_last_round(state, key)
+    }
+}
+
+/// [`Decrypt`] for plaintext that is more than the caches hold.
+pub(super) struct DecryptPastCaches;
+
+impl Direction for DecryptPastCaches {
+    const IS_PAST_CACHES: bool = true;
+
+    #[inline(always)]
+    fn round<I: Isa>(isa: I, state: I::Vector, key: I::Vector) -> I::Vector {
+        Decrypt::round(isa, state, key)
+    }
+
+    #[inline(always)]
+    fn last_round<I: Isa>(isa: I, state: I::Vector, key: I::Vector) -> I::Vector {
+        Decrypt::last_round(isa, state, key)
     }
 }
 
@@ -97,11 +117,15 @@ pub(super) fn process<I: Isa, D: Direction, const N: usize>(
         ivs,
     };
     let batches_per_unit = unit_bytes / size_of::<Batch<I>>();
-    if !unit_bytes.is_multiple_of(size_of::<Batch<I>>()) {
-        return state.odd_units::<D>(unit_bytes, data);
+    if unit_bytes.is_multiple_of(size_of::<Batch<I>>()) {
+        let (batches, _) = data.into_chunks::<I::BatchLen>();
+        state.units::<D>(batches_per_unit, batches);
+    } else {
+        state.odd_units::<D>(unit_bytes, data);
     }
-    let (batches, _) = data.into_chunks::<I::BatchLen>();
-    state.units::<D>(batches_per_unit, batches);
+    if D::IS_PAST_CACHES {
+        isa.fence();
+    }
 }
 
 /// Where the work stands: the tweaks of the next batch, and the IVs of the data units to come.
@@ -245,9 +269,16 @@ impl<I: Isa, const N: usize> State<'_, I, N> {
         });
 
         let output = data.get_out();
-        for stream in 0..STREAMS {
-            let done = D::last_round(isa, states[stream], last_keys[stream]);
-            isa.store(output, stream, done);
+        if D::IS_PAST_CACHES {
+            for (state, key) in states.iter_mut().zip(last_keys) {
+                *state = D::last_round(isa, *state, key);
+            }
+            isa.store_past_caches(output, states);
+        } else {
+            for stream in 0..STREAMS {
+                let done = D::last_round(isa, states[stream], last_keys[stream]);
+                isa.store(output, stream, done);
+            }
         }
         if WITH_IVS {
             let key = isa.splat(&keys.tweak[N - 1]);

@@ -2,6 +2,8 @@
 
 mod reads;
 
+pub(crate) use reads::Landing;
+
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -224,7 +226,12 @@ impl SectorMap {
     ) -> Result<(), Error> {
         let last_sector = span.len() - self.sector_len;
         if into_sector != 0 {
-            self.read_in_region(storage, &mut span[..self.sector_len], span_start)?;
+            self.read_in_region(
+                storage,
+                &mut span[..self.sector_len],
+                span_start,
+                Landing::Cache,
+            )?;
         }
         let last_is_partial = into_sector + data.len() < span.len();
         if last_is_partial && (last_sector != 0 || into_sector == 0) {
@@ -232,6 +239,7 @@ impl SectorMap {
                 storage,
                 &mut span[last_sector..],
                 span_start + last_sector as u64,
+                Landing::Cache,
             )?;
         }
         span[into_sector..into_sector + data.len()].copy_from_slice(data);

@@ -12,16 +12,50 @@ use crate::error::reading;
 /// bytes finds them in the L2 cache, long enough that the system call costs nothing.
 const STEP_LEN_BYTES: usize = 128 << 10;
 
+/// A read so long is more than the caller will find in a cache afterwards: its plaintext goes past them, and its
+/// ciphertext, where the storage cannot show it, comes into a buffer that stays in the cache. Both save memory traffic,
+/// which is what a long read costs most.
+const PAST_CACHES_MIN_LEN_BYTES: usize = 8 << 20;
+
+/// Where plaintext is to be afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Landing {
+    /// In the cache.
+    Cache,
+    /// In memory.
+    Memory,
+}
+
+impl Landing {
+    /// Of reads of this length.
+    pub(crate) fn of(len: usize) -> Self {
+        match len < PAST_CACHES_MIN_LEN_BYTES {
+            true => Self::Cache,
+            false => Self::Memory,
+        }
+    }
+}
+
 impl SectorMap {
     /// Decrypts whole sectors from one place into another.
-    fn decrypt_from(&self, source: &[u8], sectors: &mut [u8], offset: u64) -> Result<(), Error> {
+    fn decrypt_from(
+        &self,
+        source: &[u8],
+        sectors: &mut [u8],
+        offset: u64,
+        landing: Landing,
+    ) -> Result<(), Error> {
         if self.zeros_are_holes {
             // To be looked at twice, and so where nobody changes them.
             sectors.copy_from_slice(source);
             return self.decrypt(sectors, offset);
         }
         let first_iv = offset / IV_UNIT_LEN_BYTES;
-        Ok(self.cipher.decrypt_from(first_iv, source, sectors)?)
+        match landing {
+            Landing::Cache => self.cipher.decrypt_from(first_iv, source, sectors)?,
+            Landing::Memory => self.cipher.decrypt_past_caches(first_iv, source, sectors)?,
+        }
+        Ok(())
     }
 
     /// Fills `buf` with plaintext.
@@ -31,10 +65,22 @@ impl SectorMap {
         buf: &mut [u8],
         offset: u64,
     ) -> Result<(), Error> {
+        let landing = Landing::of(buf.len());
+        self.read_landing_at(storage, buf, offset, landing)
+    }
+
+    /// As [`Self::read_at`], for what may be a part of a longer read.
+    pub(crate) fn read_landing_at(
+        &self,
+        storage: &dyn Storage,
+        buf: &mut [u8],
+        offset: u64,
+        landing: Landing,
+    ) -> Result<(), Error> {
         self.check_range(buf.len(), offset)?;
         for (region, piece) in regions_mut(buf, offset) {
             let _lock = self.lock_shared(region);
-            self.read_in_region(storage, piece, region)?;
+            self.read_in_region(storage, piece, region, landing)?;
         }
         Ok(())
     }
@@ -47,13 +93,14 @@ impl SectorMap {
         storage: &dyn Storage,
         buf: &mut [u8],
         offset: u64,
+        landing: Landing,
     ) -> Result<(), Error> {
         let span = self.span_of(buf.len(), offset);
         let at = self.data_offset + span.start;
         let mut decrypted = Ok(());
         let is_shown = storage
             .visit(at..self.data_offset + span.end, &mut |source| {
-                decrypted = self.decrypt_part(source, buf, offset);
+                decrypted = self.decrypt_part(source, buf, offset, landing);
             })
             .map_err(reading(at))?;
         if is_shown {
@@ -63,7 +110,7 @@ impl SectorMap {
         while !rest.is_empty() {
             let step_len = STEP_LEN_BYTES - self.offset_in_sector(offset);
             let (step, after) = rest.split_at_mut(step_len.min(rest.len()));
-            self.read_step(storage, step, offset)?;
+            self.read_step(storage, step, offset, landing)?;
             offset += step.len() as u64;
             rest = after;
         }
@@ -71,22 +118,34 @@ impl SectorMap {
     }
 
     /// One read of at most a step's length.
-    fn read_step(&self, storage: &dyn Storage, buf: &mut [u8], offset: u64) -> Result<(), Error> {
+    fn read_step(
+        &self,
+        storage: &dyn Storage,
+        buf: &mut [u8],
+        offset: u64,
+        landing: Landing,
+    ) -> Result<(), Error> {
         let span = self.span_of(buf.len(), offset);
         let at = self.data_offset + span.start;
         // At most a step's length.
         let span_len = (span.end - span.start) as usize;
-        if span_len == buf.len() {
+        if span_len == buf.len() && landing == Landing::Cache {
             storage.read_at(buf, at).map_err(reading(at))?;
             return self.decrypt(buf, offset);
         }
         let mut source = self.scratch.take(span_len);
         storage.read_at(&mut source, at).map_err(reading(at))?;
-        self.decrypt_part(&source, buf, offset)
+        self.decrypt_part(&source, buf, offset, landing)
     }
 
     /// Fills `buf` from the ciphertext of all sectors that it has a part of.
-    fn decrypt_part(&self, source: &[u8], buf: &mut [u8], offset: u64) -> Result<(), Error> {
+    fn decrypt_part(
+        &self,
+        source: &[u8],
+        buf: &mut [u8],
+        offset: u64,
+        landing: Landing,
+    ) -> Result<(), Error> {
         let mut sector = [0; SECTOR_MAX_LEN_BYTES];
         let sector = &mut sector[..self.sector_len];
         let (mut source, mut rest, mut offset) = (source, buf, offset);
@@ -105,9 +164,9 @@ impl SectorMap {
             let (part, after) = rest.split_at_mut(len);
             let (from, source_after) = source.split_at(source_len);
             if is_whole {
-                self.decrypt_from(from, part, sector_at)?;
+                self.decrypt_from(from, part, sector_at, landing)?;
             } else {
-                self.decrypt_from(from, sector, sector_at)?;
+                self.decrypt_from(from, sector, sector_at, Landing::Cache)?;
                 part.copy_from_slice(&sector[into_sector..into_sector + len]);
             }
             (source, rest) = (source_after, after);

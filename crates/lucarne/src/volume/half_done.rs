@@ -4,7 +4,7 @@ use lucarne_storage::Storage;
 
 use super::Map;
 use crate::Error;
-use crate::sector_map::SectorMap;
+use crate::sector_map::{Landing, SectorMap};
 
 impl Map {
     pub(super) fn len(&self) -> u64 {
@@ -40,9 +40,10 @@ impl Map {
         storage: &dyn Storage,
         buf: &mut [u8],
         offset: u64,
+        landing: Landing,
     ) -> Result<(), Error> {
         match self {
-            Self::Whole(map) => map.read_at(storage, buf, offset),
+            Self::Whole(map) => map.read_landing_at(storage, buf, offset, landing),
             Self::HalfDone(half_done) => half_done.read_at(storage, buf, offset),
         }
     }

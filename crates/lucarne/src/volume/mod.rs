@@ -15,7 +15,7 @@ use lucarne_storage::{ReadAt, Storage};
 use crate::error::{flushing, measuring};
 use crate::length_token::LengthToken;
 use crate::reencrypt::reading::{HalfDone, unknown_bytes};
-use crate::sector_map::SectorMap;
+use crate::sector_map::{Landing, SectorMap};
 use crate::{Error, Secret};
 
 /// The plaintext of a LUKS2 volume, by position, for any number of threads at once.
@@ -129,13 +129,15 @@ impl<S: Storage> Volume<S> {
         self.keyslot
     }
 
-    /// Fills `buf` with the plaintext from byte `offset` on.
+    /// Fills `buf` with the plaintext from byte `offset` on. Of 8 MiB and more the plaintext goes to memory past the
+    /// CPU's caches, if `buf` lies at a multiple of 64 bytes: it would not stay in them, and is read a quarter faster.
     ///
     /// # Errors
     /// [`Error::Refused`] when the range reaches past [`Self::len`]; [`Error::Io`] from the storage.
     /// After an error the content of `buf` is unspecified.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), Error> {
-        self.map.read_at(&self.data, buf, offset)
+        let landing = Landing::of(buf.len());
+        self.map.read_at(&self.data, buf, offset, landing)
     }
 
     /// As [`Self::read_at`], on all threads of `pool` at once where that pays: from 1 MiB on. Less is read by
@@ -163,7 +165,10 @@ impl<S: Storage> Volume<S> {
         offset: u64,
     ) -> Result<(), Error> {
         self.map.check_range(buf.len(), offset)?;
-        parallel::read(pool, buf, offset, |part, offset| self.read_at(part, offset))
+        let landing = Landing::of(buf.len());
+        parallel::read(pool, buf, offset, |part, offset| {
+            self.map.read_at(&self.data, part, offset, landing)
+        })
     }
 
     /// Replaces the plaintext from byte `offset` on. Any offset and length will do: partial sectors are

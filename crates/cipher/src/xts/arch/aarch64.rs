@@ -58,6 +58,17 @@ impl Isa for ArmAes {
     }
 
     #[inline(always)]
+    fn store_past_caches(self, batch: &mut Batch<Self>, vectors: [uint8x16_t; STREAMS]) {
+        // Pairs that are stored so (STNP) are a hint that nothing was measured of here.
+        for (stream, vector) in vectors.into_iter().enumerate() {
+            self.store(batch, stream, vector);
+        }
+    }
+
+    #[inline(always)]
+    fn fence(self) {}
+
+    #[inline(always)]
     fn load_ivs(self, ivs: &IvGroup) -> uint8x16_t {
         self.splat(&ivs[0])
     }

@@ -60,6 +60,11 @@ pub(super) trait Isa: Copy {
     fn load(self, batch: &Batch<Self>, stream: usize) -> Self::Vector;
     /// Puts a vector into a batch.
     fn store(self, batch: &mut Batch<Self>, stream: usize, vector: Self::Vector);
+    /// Puts vectors into a batch, past the caches where the CPU can do that and the batch lies at a multiple of a
+    /// vector's length. [`Self::fence`] must follow before anybody else looks.
+    fn store_past_caches(self, batch: &mut Batch<Self>, vectors: [Self::Vector; STREAMS]);
+    /// What was stored past the caches comes before all that follows.
+    fn fence(self);
     /// The blocks of an [`IvGroup`].
     fn load_ivs(self, ivs: &IvGroup) -> Self::Vector;
     /// Puts the blocks into an [`IvGroup`].
