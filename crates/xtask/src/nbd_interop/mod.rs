@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use lucarne_testkit::peers;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::command::{build_executable, quoted};
@@ -135,10 +136,15 @@ impl Bench {
         self.tests.is_empty() || self.tests.iter().any(|test| test == name)
     }
 
+    /// The folder of volumes.
+    fn volumes(&self) -> PathBuf {
+        self.scratch.path().join("v")
+    }
+
     fn write_stand_ins(&self) -> Result<()> {
         let bin = self.stand_ins();
         std::fs::create_dir_all(&bin)?;
-        std::fs::create_dir_all(self.scratch.path().join("v"))?;
+        std::fs::create_dir_all(self.volumes())?;
         for name in ["nbdkit", "qemu-nbd"] {
             let script = bin.join(name);
             std::fs::write(&script, self.stand_in_script(name)?)?;
@@ -157,7 +163,7 @@ impl Bench {
             word(&self.lucarne),
             word(&real(name)?),
             word(&real("nbdkit")?),
-            word(&self.scratch.path().join("v")),
+            word(&self.volumes()),
         );
         Ok(format!(
             "#!/bin/sh
@@ -168,5 +174,28 @@ if [ -n \"$LISTEN_FDS\" ]; then exec <&3 3<&-; fi
 exec $with_parent {command} \"$@\"
 "
         ))
+    }
+}
+
+/// A test that breaks off leaves the servers that it had in the background.
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let Ok(left) = std::fs::read_dir(self.volumes().join(stand_in::IN_BACKGROUND)) else {
+            return;
+        };
+        let volumes = self.volumes().into_os_string().into_encoded_bytes();
+        for entry in left.flatten() {
+            let name = entry.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            // The number may be another's by now.
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let is_ours = line.windows(volumes.len()).any(|part| part == volumes);
+            if let Some(pid) = Pid::from_raw(pid).filter(|_| is_ours) {
+                // It may just have ended.
+                let _ = kill_process(pid, Signal::TERM);
+            }
+        }
     }
 }

@@ -123,8 +123,8 @@ impl Findings {
             .iter()
             .find(|exception| name.starts_with(exception.test) && ran.log.contains(exception.says));
         let verdict = match (ran.ended, declined) {
-            (Ended::Skipped(why), _) => Verdict::NotApplicable(why),
             (_, Some(why)) => Verdict::NotApplicable(format!("asks for {why}")),
+            (Ended::Skipped(why), _) => Verdict::NotApplicable(why),
             (Ended::Passed, None) if is_served => Verdict::Passed,
             (Ended::Passed, None) => Verdict::NotConcerned,
             (Ended::Failed, None) => match exception {

@@ -18,6 +18,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+pub(super) use running::IN_BACKGROUND;
+
 /// The file of events, in the environment of the tests.
 pub(super) const EVENTS: &str = "LUCARNE_INTEROP_EVENTS";
 /// How a line in it begins, after which follows what was asked for.

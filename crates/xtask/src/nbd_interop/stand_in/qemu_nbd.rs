@@ -115,7 +115,10 @@ impl Parser {
     }
 
     fn finish(mut self) -> Result<Request, String> {
-        let image = self.image.ok_or("without an image")?;
+        // A question by what it complains of.
+        let Some(image) = self.image else {
+            return Ok(Request::Real);
+        };
         if let Some(name) = &self.wanted.export_name
             && (name.contains('/') || name.len() > 200)
         {

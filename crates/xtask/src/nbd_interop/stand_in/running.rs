@@ -1,55 +1,103 @@
 //! Our server, started for somebody who thinks it is another.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::relay::{self, Listener};
 use super::volume::Volume;
-use super::{Door, Options, Wanted, relay};
+use super::{Door, Options, Wanted};
 
 /// Said on standard output in the background.
 pub(super) const READY: &str = "ready";
 
+/// The folder, among those of volumes, with a file for each that runs in the background.
+pub(crate) const IN_BACKGROUND: &str = "background";
+
 pub(super) fn serve(options: &Options, wanted: &Wanted, volume: &Volume) -> Result<ExitCode> {
     let own_socket = volume.dir.path().join("s");
-    let address = match &wanted.door {
-        Door::Unix(path) => format!("unix:{}", path.display()),
-        Door::Tcp(host, port) => format!("tcp:{host}:{port}"),
-        Door::Inherited | Door::Captive(_) => format!("unix:{}", own_socket.display()),
-    };
-    let mut server = start(options, wanted, volume, &address)?;
-    let own_pid = std::process::id();
-    match &wanted.door {
-        Door::Unix(_) | Door::Tcp(..) => {
-            // Who ends a server ends it by this number.
-            write_pid(wanted, server.id())?;
-            if options.background {
-                println!("{READY}");
-                std::io::stdout().flush()?;
-            }
-            let status = server.wait()?;
-            Ok(ExitCode::from(status.code().map_or(1, |code| code as u8)))
+    if options.background {
+        let folder = options.scratch.join(IN_BACKGROUND);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(std::process::id().to_string()), "")?;
+    }
+    let listener = match &wanted.door {
+        Door::Unix(path) if wanted.is_for_one_client => Listener::Unix(UnixListener::bind(path)?),
+        Door::Tcp(host, port) if wanted.is_for_one_client => {
+            Listener::Tcp(TcpListener::bind((host.as_str(), *port))?)
         }
+        Door::Unix(path) => {
+            let address = format!("unix:{}", path.display());
+            return serve_there(options, wanted, volume, &address);
+        }
+        Door::Tcp(host, port) => {
+            let address = format!("tcp:{host}:{port}");
+            return serve_there(options, wanted, volume, &address);
+        }
+        Door::Inherited if std::env::var_os("LISTEN_FDS").is_some() => Listener::inherited()?,
         Door::Inherited => {
-            write_pid(wanted, own_pid)?;
-            let relayed = match std::env::var_os("LISTEN_FDS") {
-                Some(_) => relay::all(&own_socket, wanted.is_for_one_client),
-                None => relay::one(&own_socket),
-            };
+            let mut server = start(options, wanted, volume, &at(&own_socket))?;
+            write_pid(wanted, std::process::id())?;
+            let relayed = relay::one(&own_socket);
             stop(&mut server)?;
             relayed?;
-            Ok(ExitCode::SUCCESS)
+            return Ok(ExitCode::SUCCESS);
         }
         Door::Captive(command) => {
-            write_pid(wanted, own_pid)?;
+            let mut server = start(options, wanted, volume, &at(&own_socket))?;
+            write_pid(wanted, std::process::id())?;
             let status = captive(wanted, command, &own_socket)?.wait()?;
             stop(&mut server)?;
-            Ok(ExitCode::from(status.code().map_or(1, |code| code as u8)))
+            return Ok(exit_code(status));
         }
+    };
+    let mut server = start(options, wanted, volume, &at(&own_socket))?;
+    write_pid(wanted, std::process::id())?;
+    say_ready(options)?;
+    let relayed = listener.relay(&own_socket, wanted.is_for_one_client);
+    stop(&mut server)?;
+    if let Door::Unix(path) = &wanted.door {
+        // The test may have removed it.
+        let _ = std::fs::remove_file(path);
     }
+    relayed?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Clients come to it themselves.
+fn serve_there(
+    options: &Options,
+    wanted: &Wanted,
+    volume: &Volume,
+    address: &str,
+) -> Result<ExitCode> {
+    let mut server = start(options, wanted, volume, address)?;
+    // Who ends a server ends it by this number.
+    write_pid(wanted, server.id())?;
+    say_ready(options)?;
+    Ok(exit_code(server.wait()?))
+}
+
+fn at(socket: &Path) -> String {
+    format!("unix:{}", socket.display())
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    ExitCode::from(code.unwrap_or(1))
+}
+
+fn say_ready(options: &Options) -> Result<()> {
+    if options.background {
+        println!("{READY}");
+        std::io::stdout().flush()?;
+    }
+    Ok(())
 }
 
 /// Starts it; it dies with this process.

@@ -1,5 +1,6 @@
 //! A volume of what another server would have served.
 
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -38,7 +39,7 @@ pub(super) fn make(options: &Options, wanted: &Wanted) -> Result<Result<Volume, 
     let key = dir.path().join("key");
     std::fs::write(&key, PASSPHRASE)?;
     let plain = dir.path().join("plain");
-    let read_from = match &wanted.content {
+    let mut read_from = match &wanted.content {
         Content::Plugin(arguments) => {
             let mut copy = Command::new("nbdcopy");
             // What nbdkit calls data is to be data here too, zeros or not, and no more: its pages are of 32 KiB.
@@ -76,6 +77,12 @@ pub(super) fn make(options: &Options, wanted: &Wanted) -> Result<Result<Volume, 
     if len == 0 && plain.exists() {
         // nbdkit's way to say that nobody looks.
         std::fs::write(&plain, [0; 512])?;
+    } else if len % 512 != 0 && matches!(wanted.content, Content::Image(..)) {
+        // QEMU fills the last sector up.
+        run_quietly(Command::new("cp").arg(&read_from).arg(&plain))?;
+        let file = OpenOptions::new().write(true).open(&plain)?;
+        file.set_len(len.next_multiple_of(512))?;
+        read_from = plain.clone();
     } else if len == 0 || len % 512 != 0 {
         return Ok(Err(format!("a disk of {len} bytes, which are no sectors")));
     }
