@@ -9,6 +9,7 @@ mod crash;
 mod fixtures;
 mod i686;
 mod kernel_test;
+mod nbd_interop;
 mod no_c;
 mod packages;
 mod python;
@@ -16,6 +17,8 @@ mod sanitize;
 mod speed;
 mod suite;
 mod weights;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
@@ -46,11 +49,16 @@ enum Task {
     MakeFixtures(fixtures::Options),
     /// Make testdata/weights/tiny.safetensors
     MakeWeights,
+    /// Run other projects' tests of NBD servers against ours
+    NbdInterop(nbd_interop::Options),
+    /// What those tests start in place of their server
+    #[command(hide = true)]
+    NbdStandIn(nbd_interop::stand_in::Options),
     /// Check that no crate of the default build compiles or links C
     NoC,
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     match Task::parse() {
         Task::Test(options) => suite::run(&options),
         Task::KernelTest(options) => kernel_test::run(&options),
@@ -62,6 +70,9 @@ fn main() -> Result<()> {
         Task::Speed(options) => speed::run(&options),
         Task::MakeFixtures(options) => fixtures::run(&options),
         Task::MakeWeights => weights::run(),
+        Task::NbdInterop(options) => nbd_interop::run(&options),
+        Task::NbdStandIn(options) => return nbd_interop::stand_in::run(&options),
         Task::NoC => no_c::run(),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

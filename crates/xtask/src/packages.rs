@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use lucarne_testkit::peers;
 
 use crate::command::{command, output, shown};
@@ -102,6 +102,25 @@ pub(crate) fn require(programs: &[Program], may_install: bool) -> Result<Outcome
     Ok(outcome)
 }
 
+/// Installs those libraries, as pkg-config calls them, that are missing.
+pub(crate) fn require_libraries(libraries: &[Program]) -> Result<()> {
+    let is_missing = |library: &&Program| {
+        output(&mut command("pkg-config", ["--exists", library.name])).is_err()
+    };
+    let missing: Vec<&str> = (libraries.iter().filter(is_missing))
+        .map(|library| library.package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let root = as_root().context("installing takes root, or a sudo that asks no password")?;
+    let install = ["install", "-qy", "--no-install-recommends", "--no-remove"];
+    let is_done = succeeds(&mut apt_get(root, &["update", "-q"]))?
+        && succeeds(apt_get(root, &install).args(&missing))?;
+    ensure!(is_done, "apt-get could not install {missing:?}");
+    Ok(())
+}
+
 /// A folder for what was downloaded, outside the checkout.
 pub(crate) fn cache(name: &str) -> Result<PathBuf> {
     let base = match std::env::var_os("XDG_CACHE_HOME") {
@@ -141,7 +160,7 @@ fn succeeds(command: &mut Command) -> Result<bool> {
 }
 
 /// The distribution's release, `bookworm`.
-fn release() -> Result<Option<String>> {
+pub(crate) fn release() -> Result<Option<String>> {
     let text = std::fs::read_to_string("/etc/os-release")?;
     Ok(text
         .lines()

@@ -315,6 +315,10 @@ impl<'c> Connection<'c> {
         is_whole: bool,
         buffer: &mut [u8],
     ) -> io::Result<()> {
+        if len == 0 {
+            // A chunk of data has at least one byte.
+            return self.send(&[replies.done().as_bytes()]);
+        }
         let in_one_chunk = is_whole || replies.kind == ReplyKind::Simple;
         let first_len = len.min(buffer.len());
         if let Err(error) = self.export.read_at(&mut buffer[..first_len], offset) {

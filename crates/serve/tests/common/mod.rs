@@ -300,6 +300,7 @@ impl Client {
                 0 => assert!(payload.is_empty()),
                 1 => {
                     let rest = payload.split_off(8);
+                    assert!(!rest.is_empty(), "a chunk of data without any");
                     let at = u64::from_be_bytes(payload.try_into().unwrap()) - offset;
                     data[at as usize..at as usize + rest.len()].copy_from_slice(&rest);
                     covered += rest.len();
