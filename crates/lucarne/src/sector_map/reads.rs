@@ -17,6 +17,8 @@ const STEP_LEN_BYTES: usize = 128 << 10;
 /// which is what a long read costs most.
 const PAST_CACHES_MIN_LEN_BYTES: usize = 8 << 20;
 
+const CACHE_LINE_LEN_BYTES: usize = 64;
+
 /// Where plaintext is to be afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Landing {
@@ -27,11 +29,14 @@ pub(crate) enum Landing {
 }
 
 impl Landing {
-    /// Of reads of this length.
-    pub(crate) fn of(len: usize) -> Self {
-        match len < PAST_CACHES_MIN_LEN_BYTES {
-            true => Self::Cache,
-            false => Self::Memory,
+    /// Of a read from `offset` on into `buf`. Only where its sectors come to lie at whole lines of the cache it can go
+    /// past them.
+    pub(crate) fn of(buf: &[u8], offset: u64) -> Self {
+        let line = CACHE_LINE_LEN_BYTES as u64;
+        let is_at_line = buf.as_ptr().addr() as u64 % line == offset % line;
+        match buf.len() >= PAST_CACHES_MIN_LEN_BYTES && is_at_line {
+            true => Self::Memory,
+            false => Self::Cache,
         }
     }
 }
@@ -65,7 +70,7 @@ impl SectorMap {
         buf: &mut [u8],
         offset: u64,
     ) -> Result<(), Error> {
-        let landing = Landing::of(buf.len());
+        let landing = Landing::of(buf, offset);
         self.read_landing_at(storage, buf, offset, landing)
     }
 

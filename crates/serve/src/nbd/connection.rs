@@ -292,6 +292,8 @@ impl<'c> Connection<'c> {
             left = after;
             let replies = self.replies(&read.request);
             answers.push(match self.export.read_at(data, read.offset) {
+                // A chunk of data has at least one byte.
+                Ok(()) if data.is_empty() => (Head::Data(replies.done()), &[]),
                 Ok(()) => (
                     Head::Data(replies.data(read.offset, read.len, true)),
                     &*data,
@@ -315,10 +317,6 @@ impl<'c> Connection<'c> {
         is_whole: bool,
         buffer: &mut [u8],
     ) -> io::Result<()> {
-        if len == 0 {
-            // A chunk of data has at least one byte.
-            return self.send(&[replies.done().as_bytes()]);
-        }
         let in_one_chunk = is_whole || replies.kind == ReplyKind::Simple;
         let first_len = len.min(buffer.len());
         if let Err(error) = self.export.read_at(&mut buffer[..first_len], offset) {
