@@ -52,6 +52,13 @@ impl Mode {
         }
     }
 
+    fn past_caches_alignment(&self) -> Option<usize> {
+        match self {
+            Self::Xts(xts) => xts.past_caches_alignment(),
+            Self::Cbc(_) => None,
+        }
+    }
+
     #[inline]
     fn decrypt_past_caches(&self, run: Run<'_, '_>) {
         match self {
@@ -189,9 +196,15 @@ impl SectorCipher {
         Ok(())
     }
 
+    /// At multiples of how many bytes the destination of [`SectorCipher::decrypt_past_caches`] must lie: a power of
+    /// two; `None` where nothing goes past the caches: with AES-CBC, on aarch64, by the portable kernel.
+    pub fn past_caches_alignment(&self) -> Option<usize> {
+        self.mode.past_caches_alignment()
+    }
+
     /// As [`SectorCipher::decrypt_from`], for plaintext that is more than the caches hold: it goes past them, which saves
-    /// reading what it replaces. Where `destination` does not lie at a multiple of 64 bytes, with AES-CBC, on aarch64
-    /// and by the portable kernel it is the same as that.
+    /// reading what it replaces. Where `destination` does not lie as [`SectorCipher::past_caches_alignment`] says, it is the
+    /// same as that.
     ///
     /// ```
     /// use lucarne_cipher::{DataUnit, SectorCipher};

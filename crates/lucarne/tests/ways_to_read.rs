@@ -136,16 +136,20 @@ fn long_reads_give_what_short_ones_do() {
         }
         let mut room = vec![0; len + 128];
         let aligned = room.as_ptr().align_offset(64);
-        for start in [aligned, aligned + 1, aligned + 16] {
+        for start in [aligned, aligned + 1, aligned + 16, aligned + 40] {
             for (offset, len) in [
                 (0, 8 << 20),
                 (0, len),
                 (100, 8 << 20),
                 (4095, (8 << 20) + 2),
+                (1000, 300_000),
             ] {
                 let back = &mut room[start..][..len];
                 back.fill(0xaa);
                 volume.read_at(back, offset as u64).unwrap();
+                assert!(back == &model[offset..offset + len], "{start} {offset}");
+                back.fill(0xaa);
+                volume.load_at(back, offset as u64).unwrap();
                 assert!(
                     back == &model[offset..offset + len],
                     "{is_mapped} {start} {offset} {len}"

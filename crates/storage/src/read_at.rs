@@ -30,6 +30,15 @@ pub trait ReadAt: Send + Sync {
     /// # Errors
     /// What the system says. After an error the content of `buf` is unspecified.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// As [`Self::read_exact_at`], of bytes that are loaded into memory and not looked at right away: whoever can do so
+    /// keeps them out of the CPU's caches.
+    ///
+    /// # Errors
+    /// As [`Self::read_exact_at`].
+    fn load_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_at(buf, offset)
+    }
 }
 
 impl ReadAt for [u8] {
@@ -77,6 +86,9 @@ macro_rules! forward_read_at {
             fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
                 (**self).read_exact_at(buf, offset)
             }
+            fn load_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+                (**self).load_exact_at(buf, offset)
+            }
         }
     )*};
 }
@@ -106,6 +118,21 @@ impl<R: ReadAt> ReadWindow<R> {
         Self { source, range }
     }
 
+    /// Where so many bytes from `offset` on lie in the source.
+    fn place_of(&self, len: usize, offset: u64) -> io::Result<u64> {
+        let own_len = self.range.end.saturating_sub(self.range.start);
+        let fits = offset
+            .checked_add(len as u64)
+            .is_some_and(|end| end <= own_len);
+        match fits {
+            true => Ok(self.range.start + offset),
+            false => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("it ends at byte {own_len}"),
+            )),
+        }
+    }
+
     /// What it is a part of.
     pub fn into_source(self) -> R {
         self.source
@@ -118,17 +145,13 @@ impl<R: ReadAt> ReadAt for ReadWindow<R> {
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let len = self.len_bytes()?;
-        let fits = offset
-            .checked_add(buf.len() as u64)
-            .is_some_and(|end| end <= len);
-        if !fits {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                format!("it ends at byte {len}"),
-            ));
-        }
-        self.source.read_exact_at(buf, self.range.start + offset)
+        let at = self.place_of(buf.len(), offset)?;
+        self.source.read_exact_at(buf, at)
+    }
+
+    fn load_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let at = self.place_of(buf.len(), offset)?;
+        self.source.load_exact_at(buf, at)
     }
 }
 

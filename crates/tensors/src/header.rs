@@ -176,7 +176,15 @@ impl Header {
     }
 }
 
-pub(crate) fn read(source: &dyn ReadAt, buf: &mut [u8], offset: u64) -> Result<(), Error> {
+/// A tensor's bytes, or some of them.
+pub(crate) fn load(source: &dyn ReadAt, buf: &mut [u8], offset: u64) -> Result<(), Error> {
+    let len = buf.len();
+    source
+        .load_exact_at(buf, offset)
+        .map_err(|source| Error::io(offset, len, source))
+}
+
+fn read(source: &dyn ReadAt, buf: &mut [u8], offset: u64) -> Result<(), Error> {
     let len = buf.len();
     source
         .read_exact_at(buf, offset)

@@ -81,7 +81,7 @@ impl<R: ReadAt> Tensors<R> {
     pub fn read(&self, name: &str, buf: &mut [u8]) -> Result<(), Error> {
         let tensor = self.tensor(name)?;
         fits(tensor, buf)?;
-        header::read(&self.source, buf, tensor.range.start)
+        header::load(&self.source, buf, tensor.range.start)
     }
 
     /// Fills `buf` with bytes of a tensor, from its byte `offset` on.
@@ -94,7 +94,7 @@ impl<R: ReadAt> Tensors<R> {
         if end > tensor.len() {
             return Err(out_of_range(tensor, offset..end));
         }
-        header::read(&self.source, buf, tensor.range.start + offset)
+        header::load(&self.source, buf, tensor.range.start + offset)
     }
 
     /// As [`Self::read`], on all threads of `pool`.
@@ -151,7 +151,7 @@ impl<R: ReadAt> Tensors<R> {
         pool.install(|| {
             pieces
                 .into_par_iter()
-                .try_for_each(|(piece, offset)| header::read(&self.source, piece, offset))
+                .try_for_each(|(piece, offset)| header::load(&self.source, piece, offset))
         })
     }
 

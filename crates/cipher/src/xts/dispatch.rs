@@ -8,7 +8,7 @@ use super::arch::ArmAes;
 use super::arch::{AesNi, Vaes256, Vaes512, shares_aes_pipes_with_clmul};
 use super::{
     Run,
-    arch::Enter,
+    arch::{Enter, Isa},
     fused::{Decrypt, DecryptPastCaches, Encrypt, Keys},
     portable::Portable,
     schedule::Schedule,
@@ -140,6 +140,16 @@ impl Xts {
         }
     }
 
+    /// At multiples of how many bytes plaintext must lie to go past the caches; `None` where it never does.
+    pub(crate) fn past_caches_alignment(&self) -> Option<usize> {
+        match &self.0 {
+            Engine::Portable128(_) | Engine::Portable256(_) => None,
+            Engine::Fused128(unit, _) | Engine::Fused256(unit, _) => {
+                on_unit!(unit, isa => alignment_of(isa))
+            }
+        }
+    }
+
     /// As [`Self::decrypt`]; the plaintext goes to memory past the caches, where the kernel can do that.
     pub(crate) fn decrypt_past_caches(&self, run: Run<'_, '_>) {
         match &self.0 {
@@ -149,6 +159,10 @@ impl Xts {
             Engine::Fused256(unit, schedule) => fused_decrypt_past_caches(*unit, schedule, run),
         }
     }
+}
+
+fn alignment_of<I: Isa>(_: I) -> Option<usize> {
+    I::PAST_CACHES_ALIGNMENT
 }
 
 fn fused_encrypt<const N: usize>(unit: VectorUnit, schedule: &Schedule<N>, run: Run<'_, '_>) {
@@ -222,12 +236,12 @@ mod tests {
         let data: Vec<u8> = (0..3 << 16)
             .map(|place: u32| ((place * 7) >> 3) as u8)
             .collect();
-        let run = |xts: &Xts, unit_bytes: usize, way: Way| {
+        let run = |xts: &Xts, unit_bytes: usize, way: Way, into_line: usize| {
             let len = data.len() / unit_bytes * unit_bytes;
-            let mut room = vec![0; len + 128];
+            let mut memory = vec![0; len + 256];
             // Past the caches only what lies at a multiple of a vector's length is written.
-            let start = room.as_ptr().align_offset(64) + if unit_bytes == 2048 { 16 } else { 0 };
-            let room = &mut room[start..start + len];
+            let start = 64 + memory.as_ptr().align_offset(64) + into_line;
+            let room = &mut memory[start..start + len];
             room.copy_from_slice(&data[..len]);
             let run = Run {
                 unit_bytes,
@@ -239,17 +253,25 @@ mod tests {
                 Way::Decrypt => xts.decrypt(run),
                 Way::DecryptPastCaches => xts.decrypt_past_caches(run),
             }
-            room.to_vec()
+            let around = [&memory[..start], &memory[start + len..]].concat();
+            assert!(around.iter().all(|&byte| byte == 0), "{unit_bytes}");
+            memory[start..start + len].to_vec()
         };
         for key in [&key[..32], &key] {
             let portable = Xts::new(None, key).unwrap();
             for_every_unit(|unit| {
                 let xts = Xts::new(Some(unit), key).unwrap();
                 for unit_bytes in [16, 112, 128, 272, 512, 1024, 2048, 4096, 4112, 65536] {
-                    for way in [Way::Encrypt, Way::Decrypt, Way::DecryptPastCaches] {
-                        let expected = run(&portable, unit_bytes, way);
-                        let actual = run(&xts, unit_bytes, way);
+                    for way in [Way::Encrypt, Way::Decrypt] {
+                        let expected = run(&portable, unit_bytes, way, 0);
+                        let actual = run(&xts, unit_bytes, way, 0);
                         assert!(actual == expected, "{unit_bytes}, {way:?}");
+                    }
+                    let expected = run(&portable, unit_bytes, Way::Decrypt, 0);
+                    // Wherever a line of the cache begins.
+                    for into_line in (0..64).step_by(8).chain([1, 12, 63]) {
+                        let actual = run(&xts, unit_bytes, Way::DecryptPastCaches, into_line);
+                        assert!(actual == expected, "{unit_bytes}, {into_line}");
                     }
                 }
             });

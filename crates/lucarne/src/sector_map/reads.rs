@@ -12,33 +12,19 @@ use crate::error::reading;
 /// bytes finds them in the L2 cache, long enough that the system call costs nothing.
 const STEP_LEN_BYTES: usize = 128 << 10;
 
-/// A read so long is more than the caller will find in a cache afterwards: its plaintext goes past them, and its
-/// ciphertext, where the storage cannot show it, comes into a buffer that stays in the cache. Both save memory traffic,
-/// which is what a long read costs most.
-const PAST_CACHES_MIN_LEN_BYTES: usize = 8 << 20;
-
-const CACHE_LINE_LEN_BYTES: usize = 64;
+/// A read so long is more than the caller will find in a cache afterwards.
+const READ_TO_MEMORY_MIN_LEN_BYTES: usize = 8 << 20;
+/// What is only loaded, if it is so long, need not be in a cache afterwards; less hardly fills one.
+const LOAD_TO_MEMORY_MIN_LEN_BYTES: usize = 256 << 10;
 
 /// Where plaintext is to be afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Landing {
     /// In the cache.
     Cache,
-    /// In memory.
+    /// In memory, past the caches; and its ciphertext, where the storage cannot show it, comes into a buffer that stays in
+    /// the cache. Both save memory traffic, which is what a long read costs most.
     Memory,
-}
-
-impl Landing {
-    /// Of a read from `offset` on into `buf`. Only where its sectors come to lie at whole lines of the cache it can go
-    /// past them.
-    pub(crate) fn of(buf: &[u8], offset: u64) -> Self {
-        let line = CACHE_LINE_LEN_BYTES as u64;
-        let is_at_line = buf.as_ptr().addr() as u64 % line == offset % line;
-        match buf.len() >= PAST_CACHES_MIN_LEN_BYTES && is_at_line {
-            true => Self::Memory,
-            false => Self::Cache,
-        }
-    }
 }
 
 impl SectorMap {
@@ -63,6 +49,31 @@ impl SectorMap {
         Ok(())
     }
 
+    /// Where a read into `buf` lands.
+    pub(crate) fn landing_of_read(&self, buf: &[u8], offset: u64) -> Landing {
+        self.landing(buf, offset, READ_TO_MEMORY_MIN_LEN_BYTES)
+    }
+
+    /// Where it lands if it is not looked at right away.
+    pub(crate) fn landing_of_load(&self, buf: &[u8], offset: u64) -> Landing {
+        self.landing(buf, offset, LOAD_TO_MEMORY_MIN_LEN_BYTES)
+    }
+
+    fn landing(&self, buf: &[u8], offset: u64, min_len: usize) -> Landing {
+        // Sectors lie at multiples of any alignment that there is, so where one comes to lie, all do.
+        let can_pass = self
+            .cipher
+            .past_caches_alignment()
+            .is_some_and(|alignment| {
+                let distance = (buf.as_ptr().addr() as u64).wrapping_sub(offset);
+                distance.is_multiple_of(alignment as u64)
+            });
+        match can_pass && !self.zeros_are_holes && buf.len() >= min_len {
+            true => Landing::Memory,
+            false => Landing::Cache,
+        }
+    }
+
     /// Fills `buf` with plaintext.
     pub(crate) fn read_at(
         &self,
@@ -70,7 +81,7 @@ impl SectorMap {
         buf: &mut [u8],
         offset: u64,
     ) -> Result<(), Error> {
-        let landing = Landing::of(buf, offset);
+        let landing = self.landing_of_read(buf, offset);
         self.read_landing_at(storage, buf, offset, landing)
     }
 

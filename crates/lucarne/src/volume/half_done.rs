@@ -35,6 +35,20 @@ impl Map {
         }
     }
 
+    pub(super) fn landing_of_read(&self, buf: &[u8], offset: u64) -> Landing {
+        match self {
+            Self::Whole(map) => map.landing_of_read(buf, offset),
+            Self::HalfDone(_) => Landing::Cache,
+        }
+    }
+
+    pub(super) fn landing_of_load(&self, buf: &[u8], offset: u64) -> Landing {
+        match self {
+            Self::Whole(map) => map.landing_of_load(buf, offset),
+            Self::HalfDone(_) => Landing::Cache,
+        }
+    }
+
     pub(super) fn read_at(
         &self,
         storage: &dyn Storage,

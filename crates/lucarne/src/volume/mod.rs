@@ -15,7 +15,7 @@ use lucarne_storage::{ReadAt, Storage};
 use crate::error::{flushing, measuring};
 use crate::length_token::LengthToken;
 use crate::reencrypt::reading::{HalfDone, unknown_bytes};
-use crate::sector_map::{Landing, SectorMap};
+use crate::sector_map::SectorMap;
 use crate::{Error, Secret};
 
 /// The plaintext of a LUKS2 volume, by position, for any number of threads at once.
@@ -130,14 +130,37 @@ impl<S: Storage> Volume<S> {
     }
 
     /// Fills `buf` with the plaintext from byte `offset` on. Of 8 MiB and more the plaintext goes to memory past the
-    /// CPU's caches, in which it would not stay, if `buf` lies as many bytes behind a multiple of 64 as `offset` does:
-    /// that is faster by a quarter.
+    /// CPU's caches, in which it would not stay ([`Self::load_at`]).
     ///
     /// # Errors
     /// [`Error::Refused`] when the range reaches past [`Self::len`]; [`Error::Io`] from the storage.
     /// After an error the content of `buf` is unspecified.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), Error> {
-        let landing = Landing::of(buf, offset);
+        let landing = self.map.landing_of_read(buf, offset);
+        self.map.read_at(&self.data, buf, offset, landing)
+    }
+
+    /// As [`Self::read_at`], of plaintext that is loaded into memory and not looked at right away: from 256 KiB on it goes
+    /// past the CPU's caches, which saves reading what it replaces and leaves in them what is there. For that its sectors must
+    /// come to lie at whole lines, so address and offset must differ by a multiple of 64 bytes, or nothing is different from
+    /// [`Self::read_at`].
+    ///
+    /// ```
+    /// # use lucarne::{FormatOptions, MemoryStorage, Secret, Volume};
+    /// # let kdf = lucarne::KdfRequest { kind: lucarne::KdfKind::Pbkdf2, iterations: Some(1000), ..Default::default() };
+    /// # let options = FormatOptions { kdf, keyslots_size: Some(512 << 10), ..FormatOptions::default() };
+    /// # let image = MemoryStorage::with_len(6 << 20);
+    /// # lucarne::format(&image, None, b"an example", &options)?;
+    /// # let volume = Volume::open(image, Secret::Passphrase(b"an example"))?;
+    /// let mut weights = vec![0; 4 << 20];
+    /// volume.load_at(&mut weights, 0)?;
+    /// # Ok::<(), lucarne::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Self::read_at`].
+    pub fn load_at(&self, buf: &mut [u8], offset: u64) -> Result<(), Error> {
+        let landing = self.map.landing_of_load(buf, offset);
         self.map.read_at(&self.data, buf, offset, landing)
     }
 
@@ -166,7 +189,7 @@ impl<S: Storage> Volume<S> {
         offset: u64,
     ) -> Result<(), Error> {
         self.map.check_range(buf.len(), offset)?;
-        let landing = Landing::of(buf, offset);
+        let landing = self.map.landing_of_read(buf, offset);
         parallel::read(pool, buf, offset, |part, offset| {
             self.map.read_at(&self.data, part, offset, landing)
         })
@@ -329,5 +352,9 @@ impl<S: Storage> ReadAt for Volume<S> {
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
         Ok(self.read_at(buf, offset)?)
+    }
+
+    fn load_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
+        Ok(self.load_at(buf, offset)?)
     }
 }

@@ -94,7 +94,8 @@ pub(super) fn open(
 
 impl<S: Storage> Source for Volume<S> {
     fn read(&self, buf: &mut [u8], offset: u64) -> Result<(), Error> {
-        self.read_at(buf, offset)
+        // As those do who load weights.
+        self.load_at(buf, offset)
             .map_err(Error::volume("cannot read the encrypted volume"))
     }
 

@@ -57,6 +57,8 @@ impl Isa for ArmAes {
         unsafe { vst1q_u8(bytes.as_mut_ptr(), vector) }
     }
 
+    const PAST_CACHES_ALIGNMENT: Option<usize> = None;
+
     #[inline(always)]
     fn store_past_caches(self, batch: &mut Batch<Self>, vectors: [uint8x16_t; STREAMS]) {
         // Pairs that are stored so (STNP) are a hint that nothing was measured of here.

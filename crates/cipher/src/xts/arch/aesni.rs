@@ -41,9 +41,13 @@ impl Isa for AesNi {
     type BatchLen = U128;
     const BLOCKS: usize = 1;
 
+    x86::store_vectors_past_caches! {
+        vector: __m128i, bytes: 16, store: _mm_storeu_si128, stream: _mm_stream_si128,
+    }
+
     x86::methods_of_any_width! {
         vector: __m128i, bytes: 16, register: xmm_reg, feature: "avx2",
-        load: _mm_loadu_si128, store: _mm_storeu_si128, stream: _mm_stream_si128, broadcast: std::convert::identity, xor: _mm_xor_si128,
+        load: _mm_loadu_si128, store: _mm_storeu_si128, broadcast: std::convert::identity, xor: _mm_xor_si128,
         encrypt: _mm_aesenc_si128, encrypt_last: _mm_aesenclast_si128,
         decrypt: _mm_aesdec_si128, decrypt_last: _mm_aesdeclast_si128,
     }

@@ -42,9 +42,13 @@ impl Isa for Vaes256 {
     type BatchLen = U256;
     const BLOCKS: usize = 2;
 
+    x86::store_vectors_past_caches! {
+        vector: __m256i, bytes: 32, store: _mm256_storeu_si256, stream: _mm256_stream_si256,
+    }
+
     x86::methods_of_any_width! {
         vector: __m256i, bytes: 32, register: ymm_reg, feature: "avx2",
-        load: _mm256_loadu_si256, store: _mm256_storeu_si256, stream: _mm256_stream_si256, broadcast: _mm256_broadcastsi128_si256, xor: _mm256_xor_si256,
+        load: _mm256_loadu_si256, store: _mm256_storeu_si256, broadcast: _mm256_broadcastsi128_si256, xor: _mm256_xor_si256,
         encrypt: _mm256_aesenc_epi128, encrypt_last: _mm256_aesenclast_epi128,
         decrypt: _mm256_aesdec_epi128, decrypt_last: _mm256_aesdeclast_epi128,
     }

@@ -73,9 +73,13 @@ impl<const CLMUL: bool> Isa for Vaes512<CLMUL> {
     type BatchLen = U512;
     const BLOCKS: usize = 4;
 
+    x86::store_vectors_past_caches! {
+        vector: __m512i, bytes: 64, store: _mm512_storeu_si512, stream: _mm512_stream_si512,
+    }
+
     x86::methods_of_any_width! {
         vector: __m512i, bytes: 64, register: zmm_reg, feature: "avx512f",
-        load: _mm512_loadu_si512, store: _mm512_storeu_si512, stream: _mm512_stream_si512, broadcast: _mm512_broadcast_i32x4, xor: _mm512_xor_si512,
+        load: _mm512_loadu_si512, store: _mm512_storeu_si512, broadcast: _mm512_broadcast_i32x4, xor: _mm512_xor_si512,
         encrypt: _mm512_aesenc_epi128, encrypt_last: _mm512_aesenclast_epi128,
         decrypt: _mm512_aesdec_epi128, decrypt_last: _mm512_aesdeclast_epi128,
     }
