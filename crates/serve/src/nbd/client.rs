@@ -12,6 +12,7 @@ use super::protocol::{
     OPTION_REPLY_MAGIC, OPTIONS_MAX, REQUEST_MAGIC, SIMPLE_REPLY_MAGIC, STRING_LEN_MAX, command,
     info, option, option_reply, transmission,
 };
+use super::stream::write_all_by;
 
 /// A longer read or write is asked for in pieces of this length.
 const PIECE_LEN_BYTES: usize = 256 << 10;
@@ -273,18 +274,7 @@ impl Client {
 
     fn send(&self, parts: &[&[u8]]) -> io::Result<()> {
         let mut stream = self.incoming.get_ref();
-        let mut slices: Vec<_> = parts.iter().map(|part| io::IoSlice::new(part)).collect();
-        let mut slices = slices.as_mut_slice();
-        io::IoSlice::advance_slices(&mut slices, 0);
-        while !slices.is_empty() {
-            match stream.write_vectored(slices) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(len) => io::IoSlice::advance_slices(&mut slices, len),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        write_all_by(|slices| stream.write_vectored(slices), parts)
     }
 }
 

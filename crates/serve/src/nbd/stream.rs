@@ -93,11 +93,20 @@ impl<'t> Incoming<'t> {
 }
 
 pub(super) fn write_all(transport: &dyn Transport, parts: &[&[u8]]) -> io::Result<()> {
+    write_all_by(|slices| transport.write(slices), parts)
+}
+
+/// All of `parts`, one after the other, by calls of what may take only some of them, as
+/// [`io::Write::write_vectored`] does.
+pub(super) fn write_all_by(
+    mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    parts: &[&[u8]],
+) -> io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
     let mut slices = slices.as_mut_slice();
     IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
-        match transport.write(slices) {
+        match write(slices) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(len) => IoSlice::advance_slices(&mut slices, len),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -26,6 +26,14 @@ pub(super) const EVENTS: &str = "LUCARNE_INTEROP_EVENTS";
 pub(super) const SERVED: &str = "served ";
 pub(super) const DECLINED: &str = "declined ";
 
+/// A word of a command line that is an option: its name, and the value that a long one may have in the same word.
+fn option_and_value(word: String) -> (String, Option<String>) {
+    match word.split_once('=') {
+        Some((name, value)) if word.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
+        _ => (word, None),
+    }
+}
+
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// The program under test

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Content, Door, Request, Tls, Wanted};
+use super::{Content, Door, Request, Tls, Wanted, option_and_value};
 
 /// Plugins whose disk is the same each time it is looked at, so that it can be copied.
 const PLUGINS: [&str; 7] = [
@@ -82,12 +82,7 @@ impl Parser {
                 self.plugin.push(word);
                 continue;
             }
-            let (name, mut inline) = match word.split_once('=') {
-                Some((name, value)) if word.starts_with("--") => {
-                    (name.to_owned(), Some(value.to_owned()))
-                }
-                _ => (word, None),
-            };
+            let (name, mut inline) = option_and_value(word);
             self.option(&name, || {
                 let value = inline.take().or_else(|| words.next());
                 value.ok_or_else(|| format!("{name} without a value"))

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Content, Door, Request, Tls, Wanted};
+use super::{Content, Door, Request, Tls, Wanted, option_and_value};
 
 /// Options that change nothing about a plain disk, alone and with a value.
 const FLAGS: [&str; 4] = ["-v", "--verbose", "-n", "--nocache"];
@@ -65,12 +65,7 @@ impl Parser {
                 }
                 continue;
             }
-            let (name, mut inline) = match word.split_once('=') {
-                Some((name, value)) if word.starts_with("--") => {
-                    (name.to_owned(), Some(value.to_owned()))
-                }
-                _ => (word, None),
-            };
+            let (name, mut inline) = option_and_value(word);
             self.option(&name, || {
                 let value = inline.take().or_else(|| words.next());
                 value.ok_or_else(|| format!("{name} without a value"))
