@@ -60,9 +60,10 @@ pub(super) trait Isa: Copy {
     fn load(self, batch: &Batch<Self>, stream: usize) -> Self::Vector;
     /// Puts a vector into a batch.
     fn store(self, batch: &mut Batch<Self>, stream: usize, vector: Self::Vector);
-    /// At multiples of how many bytes a batch must lie to be stored past the caches, if it can be at all.
+    /// At multiples of how many bytes batches must lie for that to be faster past the caches, if it can be at all.
     const PAST_CACHES_ALIGNMENT: Option<usize>;
-    /// Puts vectors into a batch, past the caches where [`Self::PAST_CACHES_ALIGNMENT`] allows it. [`Self::fence`] must follow before anybody else looks.
+    /// Puts vectors into a batch, past the caches where it lies at a multiple of a vector's length. [`Self::fence`] must
+    /// follow before anybody else looks.
     fn store_past_caches(self, batch: &mut Batch<Self>, vectors: [Self::Vector; STREAMS]);
     /// What was stored past the caches comes before all that follows.
     fn fence(self);

@@ -13,7 +13,8 @@ use super::Block;
 /// [`super::Isa::store_past_caches`] of whole vectors.
 macro_rules! store_vectors_past_caches {
     (vector: $vector:ty, bytes: $bytes:literal, store: $store:ident, stream: $stream:ident,) => {
-        const PAST_CACHES_ALIGNMENT: Option<usize> = Some($bytes);
+        // A whole line of the cache, also where several vectors fill one: what was measured.
+        const PAST_CACHES_ALIGNMENT: Option<usize> = Some(64);
 
         #[inline(always)]
         fn store_past_caches(self, batch: &mut Batch<Self>, vectors: [$vector; STREAMS]) {
