@@ -22,6 +22,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod cbc;
+mod copy;
 mod data_unit;
 mod error;
 mod iv;
@@ -32,6 +33,7 @@ mod spec;
 mod xts;
 mod xts_aes;
 
+pub use copy::copy_past_caches;
 pub use data_unit::DataUnit;
 pub use error::CipherError;
 pub use kernel::{KERNEL_VARIABLE, Kernel};

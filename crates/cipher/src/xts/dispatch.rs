@@ -1,6 +1,7 @@
 //! One key, held by the kernel that was chosen for it.
 
 use aes::{Aes128, Aes128Enc, Aes256, Aes256Enc};
+use cipher::inout::InOutBuf;
 
 #[cfg(target_arch = "aarch64")]
 use super::arch::ArmAes;
@@ -88,6 +89,11 @@ impl VectorUnit {
             None if kernel != Kernel::Portable => Err(CipherError::KernelUnavailable { kernel }),
             unit => Ok(unit),
         }
+    }
+
+    /// Copies past the caches, where this unit can do that.
+    pub(crate) fn copy_past_caches(self, data: InOutBuf<'_, '_, u8>) {
+        on_unit!(self, isa => isa.copy_past_caches(data));
     }
 
     /// Runs blocks through AES that come from nowhere and go nowhere: as fast as this unit can. Gives
@@ -199,7 +205,7 @@ pub(super) use on_unit;
 
 /// Calls `test` with every vector unit that this CPU has, those too that no kernel chooses here.
 #[cfg(test)]
-pub(super) fn for_every_unit(test: impl Fn(VectorUnit)) {
+pub(crate) fn for_every_unit(test: impl Fn(VectorUnit)) {
     #[cfg(target_arch = "x86_64")]
     let units = [
         Vaes512::new().map(Unit::Vaes512Clmul),

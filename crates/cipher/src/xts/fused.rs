@@ -13,7 +13,7 @@
 //! Whole data units of whole batches (which all of LUKS's are) take no other path than that. The last
 //! part of any other data unit goes through a batch on the stack.
 
-use cipher::inout::{InOut, InOutBuf};
+use cipher::inout::InOutBuf;
 
 use super::{
     Run,
@@ -29,6 +29,8 @@ const PREFETCH_BYTES: usize = 2048;
 pub(super) trait Direction {
     /// Whether the result goes past the caches.
     const IS_PAST_CACHES: bool = false;
+    /// The same without that.
+    type IntoCache: Direction;
 
     fn round<I: Isa>(isa: I, state: I::Vector, key: I::Vector) -> I::Vector;
     fn last_round<I: Isa>(isa: I, state: I::Vector, key: I::Vector) -> I::Vector;
@@ -37,6 +39,8 @@ pub(super) trait Direction {
 pub(super) struct Encrypt;
 
 impl Direction for Encrypt {
+    type IntoCache = Self;
+
     #[inline(always)]
     fn round<I: Isa>(isa: I, state: I::Vector, key: I::Vector) -> I::Vector {
         isa.encrypt_round(state, key)
@@ -51,6 +55,8 @@ impl Direction for Encrypt {
 pub(super) struct Decrypt;
 
 impl Direction for Decrypt {
+    type IntoCache = Self;
+
     #[inline(always)]
     fn round<I: Isa>(isa: I, state: I::Vector, key: I::Vector) -> I::Vector {
         isa.decrypt_round(state, key)
@@ -67,6 +73,7 @@ pub(super) struct DecryptPastCaches;
 
 impl Direction for DecryptPastCaches {
     const IS_PAST_CACHES: bool = true;
+    type IntoCache = Decrypt;
 
     #[inline(always)]
     fn round<I: Isa>(isa: I, state: I::Vector, key: I::Vector) -> I::Vector {
@@ -120,12 +127,30 @@ pub(super) fn process<I: Isa, D: Direction, const N: usize>(
     if unit_bytes.is_multiple_of(size_of::<Batch<I>>()) {
         let (batches, _) = data.into_chunks::<I::BatchLen>();
         state.units::<D>(batches_per_unit, batches);
+        if D::IS_PAST_CACHES {
+            isa.fence();
+        }
     } else {
-        state.odd_units::<D>(unit_bytes, data);
+        state.odd_units::<D::IntoCache>(unit_bytes, data);
     }
-    if D::IS_PAST_CACHES {
-        isa.fence();
+}
+
+/// Copies past the caches: what [`DecryptPastCaches`] does to the memory, without AES.
+#[inline(always)]
+pub(super) fn copy_past_caches<I: Isa>(isa: I, data: InOutBuf<'_, '_, u8>) {
+    let (mut batches, tail) = data.into_chunks::<I::BatchLen>();
+    let mut lines = isa.lines(batches.get_out());
+    for at in 0..batches.len() {
+        let input = &batches.get_in()[at];
+        let mut vectors = [isa.load(input, 0); STREAMS];
+        for (stream, vector) in vectors.iter_mut().enumerate() {
+            isa.prefetch(input, stream, PREFETCH_BYTES);
+            *vector = isa.load(input, stream);
+        }
+        isa.store_past_caches(batches.get_out(), at, &mut lines, vectors);
     }
+    isa.fence();
+    let _ = tail.into_out_with_copied_in();
 }
 
 /// Where the work stands: the tweaks of the next batch, and the IVs of the data units to come.
@@ -140,23 +165,24 @@ impl<I: Isa, const N: usize> State<'_, I, N> {
     /// Data units of whole batches.
     #[inline(always)]
     fn units<D: Direction>(&mut self, batches_per_unit: usize, batches: Batches<'_, '_, I>) {
-        let mut rest = batches;
+        let mut batches = batches;
+        let mut lines = self.isa.lines(batches.get_out());
+        let len = batches.len();
+        let mut at = 0;
         let mut place = 0;
-        while !rest.is_empty() {
+        while at < len {
             // All but the last batch go on in the same data unit; the last makes the next one's tweaks.
-            let (mut steps, after) = rest.split_at(batches_per_unit - 1);
-            let (mut last, after) = after.split_at(1);
-            rest = after;
+            let last = at + batches_per_unit - 1;
             // The first batch takes the IVs of the next group along, unless nothing will need them.
-            let mut takes_ivs = place == 0 && rest.len() >= I::BLOCKS * batches_per_unit;
-            if takes_ivs && !steps.is_empty() {
-                let (mut first, others) = steps.split_at(1);
-                steps = others;
-                self.batch::<D, true>(first.get(0), None);
+            let mut takes_ivs = place == 0 && len - last > I::BLOCKS * batches_per_unit;
+            if takes_ivs && at < last {
+                self.batch::<D, true>(&mut batches, at, &mut lines, None);
+                at += 1;
                 takes_ivs = false;
             }
-            for data in steps {
-                self.batch::<D, false>(data, None);
+            while at < last {
+                self.batch::<D, false>(&mut batches, at, &mut lines, None);
+                at += 1;
             }
             if takes_ivs && I::BLOCKS == 1 {
                 // The first batch is the last, and needs them already.
@@ -165,10 +191,11 @@ impl<I: Isa, const N: usize> State<'_, I, N> {
             }
             let next = self.ivs.after::<I>(place);
             if takes_ivs {
-                self.batch::<D, true>(last.get(0), Some(&next));
+                self.batch::<D, true>(&mut batches, last, &mut lines, Some(&next));
             } else {
-                self.batch::<D, false>(last.get(0), Some(&next));
+                self.batch::<D, false>(&mut batches, last, &mut lines, Some(&next));
             }
+            at = last + 1;
             place = (place + 1) % I::BLOCKS;
         }
     }
@@ -184,28 +211,36 @@ impl<I: Isa, const N: usize> State<'_, I, N> {
             if place == 0 {
                 self.ivs.encrypt_next(self.isa, self.keys.tweak);
             }
-            let (batches, mut tail) = unit.into_chunks::<I::BatchLen>();
-            for data in batches {
-                self.batch::<D, false>(data, None);
+            let (mut batches, mut tail) = unit.into_chunks::<I::BatchLen>();
+            let mut lines = self.isa.lines(batches.get_out());
+            for at in 0..batches.len() {
+                self.batch::<D, false>(&mut batches, at, &mut lines, None);
             }
-            let mut whole = Batch::<I>::default();
-            whole[..tail.len()].copy_from_slice(tail.get_in());
+            let mut whole = [Batch::<I>::default()];
+            whole[0][..tail.len()].copy_from_slice(tail.get_in());
             let next = self.ivs.after::<I>(place);
-            self.batch::<D, false>(InOut::from(&mut whole), Some(&next));
-            let used = &whole[..tail.len()];
+            self.batch::<D, false>(
+                &mut InOutBuf::from(&mut whole[..]),
+                0,
+                &mut lines,
+                Some(&next),
+            );
+            let used = &whole[0][..tail.len()];
             tail.get_out().copy_from_slice(used);
             place = (place + 1) % I::BLOCKS;
         }
     }
 
-    /// One batch through AES; afterwards the tweaks are those of the batch that follows: of the data unit
+    /// Batch `at` through AES; afterwards the tweaks are those of the batch that follows: of the data unit
     /// whose encrypted IV is `next_unit`, or of the same.
     ///
     /// `WITH_IVS`: the next group's IVs are encrypted along with it.
     #[inline(always)]
     fn batch<D: Direction, const WITH_IVS: bool>(
         &mut self,
-        mut data: InOut<'_, '_, Batch<I>>,
+        batches: &mut Batches<'_, '_, I>,
+        at: usize,
+        lines: &mut I::Lines,
         next_unit: Option<&Block>,
     ) {
         let Self {
@@ -220,7 +255,7 @@ impl<I: Isa, const N: usize> State<'_, I, N> {
         let last_key = isa.splat(&keys.data[N - 1]);
         let mut states = [first_key; STREAMS];
         let mut last_keys = [last_key; STREAMS];
-        let input = data.get_in();
+        let input = &batches.get_in()[at];
         for stream in 0..STREAMS {
             isa.prefetch(input, stream, PREFETCH_BYTES);
             states[stream] = isa.xor3(isa.load(input, stream), tweaks[stream], first_key);
@@ -268,13 +303,14 @@ impl<I: Isa, const N: usize> State<'_, I, N> {
             }
         });
 
-        let output = data.get_out();
+        let output = batches.get_out();
         if D::IS_PAST_CACHES {
             for (state, key) in states.iter_mut().zip(last_keys) {
                 *state = D::last_round(isa, *state, key);
             }
-            isa.store_past_caches(output, states);
+            isa.store_past_caches(output, at, lines, states);
         } else {
+            let output = &mut output[at];
             for stream in 0..STREAMS {
                 let done = D::last_round(isa, states[stream], last_keys[stream]);
                 isa.store(output, stream, done);

@@ -28,6 +28,8 @@ mod portable;
 mod schedule;
 mod tweaks;
 
+#[cfg(test)]
+pub(crate) use self::dispatch::for_every_unit;
 pub(crate) use self::dispatch::{VectorUnit, Xts};
 
 #[cfg(target_arch = "x86_64")]

@@ -59,11 +59,22 @@ impl Isa for ArmAes {
 
     const PAST_CACHES_ALIGNMENT: Option<usize> = None;
 
+    type Lines = ();
+
     #[inline(always)]
-    fn store_past_caches(self, batch: &mut Batch<Self>, vectors: [uint8x16_t; STREAMS]) {
+    fn lines(self, _: &mut [Batch<Self>]) {}
+
+    #[inline(always)]
+    fn store_past_caches(
+        self,
+        batches: &mut [Batch<Self>],
+        at: usize,
+        _: &mut (),
+        vectors: [uint8x16_t; STREAMS],
+    ) {
         // Pairs that are stored so (STNP) are a hint that nothing was measured of here.
         for (stream, vector) in vectors.into_iter().enumerate() {
-            self.store(batch, stream, vector);
+            self.store(&mut batches[at], stream, vector);
         }
     }
 

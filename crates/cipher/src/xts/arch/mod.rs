@@ -21,6 +21,7 @@ mod vaes512;
 mod x86;
 
 use cipher::array::{Array, ArraySize};
+use cipher::inout::InOutBuf;
 
 #[cfg(target_arch = "aarch64")]
 pub(super) use self::aarch64::ArmAes;
@@ -62,9 +63,20 @@ pub(super) trait Isa: Copy {
     fn store(self, batch: &mut Batch<Self>, stream: usize, vector: Self::Vector);
     /// At multiples of how many bytes batches must lie for that to be faster past the caches, if it can be at all.
     const PAST_CACHES_ALIGNMENT: Option<usize>;
-    /// Puts vectors into a batch, past the caches where it lies at a multiple of a vector's length. [`Self::fence`] must
-    /// follow before anybody else looks.
-    fn store_past_caches(self, batch: &mut Batch<Self>, vectors: [Self::Vector; STREAMS]);
+    /// How batches that go past the caches lie to the cache's lines, and what waits for its line to be whole.
+    type Lines: Copy;
+    /// Before the first of some batches.
+    fn lines(self, batches: &mut [Batch<Self>]) -> Self::Lines;
+    /// Puts vectors into batch `at`, past the caches where batches lie as [`Self::PAST_CACHES_ALIGNMENT`] says. Batches
+    /// follow each other from the first to the last, which all are there only after; [`Self::fence`] must follow
+    /// before anybody else looks.
+    fn store_past_caches(
+        self,
+        batches: &mut [Batch<Self>],
+        at: usize,
+        lines: &mut Self::Lines,
+        vectors: [Self::Vector; STREAMS],
+    );
     /// What was stored past the caches comes before all that follows.
     fn fence(self);
     /// The blocks of an [`IvGroup`].
@@ -131,6 +143,9 @@ pub(super) trait Enter: Isa {
         run: super::Run<'_, '_>,
     );
 
+    /// [`super::fused::copy_past_caches`] on this CPU.
+    fn copy_past_caches(self, data: InOutBuf<'_, '_, u8>);
+
     /// [`super::limit::spin`] on this CPU.
     fn spin<const N: usize>(self, bytes: usize) -> usize;
 }
@@ -173,6 +188,15 @@ macro_rules! kernel {
                 }
                 // SAFETY: `self` exists only where the CPU has these features.
                 unsafe { inner::<D, N>(self, keys, run) }
+            }
+
+            fn copy_past_caches(self, data: cipher::inout::InOutBuf<'_, '_, u8>) {
+                #[target_feature(enable = $features)]
+                fn inner(isa: $isa, data: cipher::inout::InOutBuf<'_, '_, u8>) {
+                    crate::xts::fused::copy_past_caches(isa, data);
+                }
+                // SAFETY: `self` exists only where the CPU has these features.
+                unsafe { inner(self, data) }
             }
 
             fn spin<const N: usize>(self, bytes: usize) -> usize {

@@ -16,8 +16,20 @@ macro_rules! store_vectors_past_caches {
         // A whole line of the cache, also where several vectors fill one: what was measured.
         const PAST_CACHES_ALIGNMENT: Option<usize> = Some(64);
 
+        type Lines = ();
+
         #[inline(always)]
-        fn store_past_caches(self, batch: &mut Batch<Self>, vectors: [$vector; STREAMS]) {
+        fn lines(self, _: &mut [Batch<Self>]) {}
+
+        #[inline(always)]
+        fn store_past_caches(
+            self,
+            batches: &mut [Batch<Self>],
+            at: usize,
+            _: &mut (),
+            vectors: [$vector; STREAMS],
+        ) {
+            let batch = &mut batches[at];
             let is_aligned = batch.as_ptr().addr().is_multiple_of($bytes);
             let places = batch.as_chunks_mut::<$bytes>().0;
             for (place, vector) in places.iter_mut().zip(vectors) {
