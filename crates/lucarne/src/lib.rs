@@ -83,6 +83,7 @@ pub use reencrypt::{
     DecryptedTo, ReencryptOptions, ReencryptResilience, Reencryption, UnprotectedZone,
 };
 pub use rekey::{Rekey, RekeyOptions, RekeyRun, Rekeyed, UnfinishedRekey, unfinished_rekey};
+pub use sector_map::LOAD_PAST_CACHES_MIN_LEN_BYTES;
 pub use steady::SteadyHeader;
 pub use token::{
     CommandUnlocker, KernelKeyring, KeyringToken, TokenChoice, TokenFault, Unlocker,

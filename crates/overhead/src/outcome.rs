@@ -151,6 +151,17 @@ impl CaseResult {
         self.of(|protection| matches!(protection, Protection::Encrypted(..)))
     }
 
+    /// The share of the speed that the cipher alone costs: the first volume beside a copy in place of the cipher, in the
+    /// same round.
+    #[must_use]
+    pub fn cost_of_cipher(&self) -> Option<Interval> {
+        let copy = self.of(|protection| protection == Protection::CopyInstead)?;
+        let pairs = copy.samples.iter().zip(&self.encrypted()?.samples);
+        Some(Interval::of(
+            pairs.map(|(copy, own)| 1.0 - copy.wall / own.wall),
+        ))
+    }
+
     /// Whoever it is said of.
     pub fn of(&self, is_meant: impl Fn(Protection) -> bool) -> Option<&Measured> {
         self.measured.iter().find(|one| is_meant(one.protection))

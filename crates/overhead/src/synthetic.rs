@@ -21,6 +21,8 @@ pub(crate) struct Planted {
     pub(crate) device_share: f64,
     /// How fast the plain file is against itself.
     pub(crate) again: f64,
+    /// How fast a copy in place of the cipher is against the plain file.
+    pub(crate) copy: f64,
     /// The tool's own seconds of every turn.
     pub(crate) own_seconds: f64,
 }
@@ -37,6 +39,7 @@ impl Default for Planted {
             jitter: 0.0005,
             device_share: 1.0,
             again: 1.0,
+            copy: 0.85,
             own_seconds: 1e-5,
         }
     }
@@ -89,7 +92,7 @@ fn result(case: &Case, planted: &Planted, random: &mut Random) -> CaseResult {
     let rate = |protection| match protection {
         Protection::Plain => plain_rate,
         Protection::PlainAgain => plain_rate * planted.again,
-        Protection::CopyInstead => plain_rate * 0.85,
+        Protection::CopyInstead => plain_rate * planted.copy,
         Protection::Encrypted(..) => {
             plain_rate
                 * planted

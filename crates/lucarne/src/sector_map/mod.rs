@@ -2,6 +2,7 @@
 
 mod reads;
 
+pub use reads::LOAD_PAST_CACHES_MIN_LEN_BYTES;
 pub(crate) use reads::Landing;
 
 use std::ops::Range;

@@ -14,8 +14,9 @@ const STEP_LEN_BYTES: usize = 128 << 10;
 
 /// A read so long is more than the caller will find in a cache afterwards.
 const READ_TO_MEMORY_MIN_LEN_BYTES: usize = 8 << 20;
-/// What is only loaded, if it is so long, need not be in a cache afterwards; less hardly fills one.
-const LOAD_TO_MEMORY_MIN_LEN_BYTES: usize = 256 << 10;
+/// From how many bytes on [`Volume::load_at`](crate::Volume::load_at) puts plaintext past the CPU's caches: less hardly fills
+/// one.
+pub const LOAD_PAST_CACHES_MIN_LEN_BYTES: usize = 256 << 10;
 
 /// Where plaintext is to be afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl SectorMap {
 
     /// Where it lands if it is not looked at right away.
     pub(crate) fn landing_of_load(&self, buf: &[u8], offset: u64) -> Landing {
-        self.landing(buf, offset, LOAD_TO_MEMORY_MIN_LEN_BYTES)
+        self.landing(buf, offset, LOAD_PAST_CACHES_MIN_LEN_BYTES)
     }
 
     fn landing(&self, buf: &[u8], offset: u64, min_len: usize) -> Landing {

@@ -10,7 +10,7 @@ use crate::stats::{Interval, Summary};
 use crate::verdict::Answer;
 
 /// Grows with what is added, and changes its first number when a member changes its meaning or goes.
-pub const SCHEMA_VERSION: &str = "1.1";
+pub const SCHEMA_VERSION: &str = "1.2";
 
 /// The whole object.
 #[must_use]
@@ -76,6 +76,7 @@ fn comparison(result: &CaseResult) -> Value {
         "requests": result.requests,
         "longest_request_bytes": case.request_len,
         "own_share": micro(result.own_share),
+        "cost_of_cipher": result.cost_of_cipher().map(interval),
         "contenders": result.measured.iter().map(contender).collect::<Vec<_>>(),
         "stages": result.stagings.iter().map(stages).collect::<Vec<_>>(),
     })

@@ -1,8 +1,11 @@
-//! What a volume does, with a copy in place of the cipher.
+//! What a volume does, with a copy in place of the cipher: a copy past the CPU's caches where the volume puts plaintext
+//! past them.
 
 use std::cell::RefCell;
 use std::fs::File;
 
+use lucarne::{Kernel, LOAD_PAST_CACHES_MIN_LEN_BYTES};
+use lucarne_cipher::copy_past_caches;
 use lucarne_storage::Storage;
 
 use super::{Source, Way, plain, regions};
@@ -28,14 +31,24 @@ impl CopyInstead {
     }
 }
 
+/// By the kernel that volumes have unless told otherwise.
+fn copied_past_caches(destination: &mut [u8], source: &[u8]) {
+    copy_past_caches(Kernel::preferred(), source, destination)
+        .expect("a kernel that this CPU has, and one length");
+}
+
 impl Source for CopyInstead {
     fn read(&self, buf: &mut [u8], offset: u64) -> Result<(), Error> {
+        let copy = match buf.len() >= LOAD_PAST_CACHES_MIN_LEN_BYTES {
+            true => copied_past_caches,
+            false => <[u8]>::copy_from_slice,
+        };
         for (at, region) in regions(buf, offset) {
             let failed = || Error::io(format!("cannot read at byte {at}"));
             let shown = self
                 .storage
                 .visit(at..at + region.len() as u64, &mut |bytes| {
-                    region.copy_from_slice(bytes)
+                    copy(region, bytes)
                 })
                 .map_err(failed())?;
             if shown {
@@ -48,7 +61,7 @@ impl Source for CopyInstead {
                 STEP.with_borrow_mut(|read| {
                     let read = &mut read[..step.len()];
                     self.storage.read_at(read, at)?;
-                    step.copy_from_slice(read);
+                    copy(step, read);
                     Ok(())
                 })
                 .map_err(failed())?;

@@ -69,13 +69,32 @@ fn headline(outcome: &Outcome) -> String {
         .into_iter()
         .filter_map(|workload| outcome.case(workload, Way::Pread)?.encrypted())
         .any(|measured| measured.noise().is_some());
-    format!(
+    let mut headline = format!(
         "Here encryption costs {} ({DEFAULT_FORMAT}, kernel {}, {} threads; intervals at 95 %{}).",
         listed(&parts),
         outcome.machine.preferred,
         outcome.threads,
         if noisy { "; NOISY RUN, see below" } else { "" },
-    )
+    );
+    if let Some(reason) = outcome
+        .case(Workload::WarmLoad, Way::Pread)
+        .and_then(why_faster)
+    {
+        headline.push_str(&reason);
+    }
+    headline
+}
+
+/// Nobody believes that encryption is faster than none unless he is told why.
+fn why_faster(warm: &CaseResult) -> Option<String> {
+    let cost = warm.encrypted()?.cost()?;
+    let cipher = warm.cost_of_cipher()?;
+    (cost.high < 0.0).then(|| {
+        format!(
+            " Encrypted weights load faster than plain ones out of the page cache because the library puts plaintext past the CPU's caches, as neither read(2) nor a copy out of a mapping does; beside a copy that does so too the cipher costs {}.",
+            cost_text(cipher)
+        )
+    })
 }
 
 /// `3.1 % (2.2 to 4.0 %)`, or that nothing can be seen.
@@ -161,6 +180,23 @@ mod tests {
         }
         assert!(!headline.contains("NOISY"), "{headline}");
         assert_eq!(answer.noise, [""; 0]);
+    }
+
+    #[test]
+    fn a_load_that_is_faster_than_the_plain_one_is_explained() {
+        let mut planted = Planted::default();
+        planted.ratios.insert("warm-load", 1.2);
+        planted.copy = 1.5;
+        let headline = answered(&planted).headline;
+        for part in [
+            "nothing (-20.",
+            "past the CPU's caches",
+            "the cipher costs 20.0 % (",
+        ] {
+            assert!(headline.contains(part), "{part}: {headline}");
+        }
+        let headline = answered(&Planted::default()).headline;
+        assert!(!headline.contains("faster than plain"), "{headline}");
     }
 
     #[test]

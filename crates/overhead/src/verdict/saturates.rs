@@ -1,6 +1,6 @@
 //! Which part saturates, and how that shows.
 
-use super::{name, one_thread, rate};
+use super::{cost_text, name, one_thread, rate};
 use crate::outcome::{CaseResult, Outcome};
 use crate::plan::Workload;
 use crate::source::{Protection, Way};
@@ -92,6 +92,9 @@ fn saturated(result: &CaseResult) -> Option<String> {
             "; with a copy in place of the cipher {:.2} ({:.2} to {:.2}) of the plain rate",
             ratio.median, ratio.low, ratio.high
         ));
+    }
+    if let Some(cost) = result.cost_of_cipher() {
+        line.push_str(&format!(", beside which it costs {}", cost_text(cost)));
     }
     line.push_str(").");
     Some(line)
