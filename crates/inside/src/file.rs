@@ -10,6 +10,9 @@ use crate::layout::{Layout, Place};
 /// What a journal writes over the first four bytes of a block that begins with them.
 const JOURNAL_MAGIC: [u8; 4] = [0xc0, 0x3b, 0x39, 0x98];
 
+/// How the source is read: [`ReadAt::read_exact_at`] or [`ReadAt::load_exact_at`].
+type Reading = fn(&dyn ReadAt, &mut [u8], u64) -> io::Result<()>;
+
 /// A regular file in a file system: read by position, by any number of threads, straight from where its bytes lie.
 ///
 /// [`crate::FileSystem`] has an example.
@@ -54,7 +57,14 @@ impl<'f> File<'f> {
         (range.start < range.end).then_some(range)
     }
 
-    fn read(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+    fn read(&self, buf: &mut [u8], offset: u64, reading: Reading) -> io::Result<()> {
+        let end = offset.checked_add(buf.len() as u64);
+        if end.is_none_or(|end| end > self.len()) {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("the file ends at byte {}", self.len()),
+            ));
+        }
         let extents = match &self.layout {
             Layout::Inline(bytes) => return bytes.read_exact_at(buf, offset),
             Layout::Extents { extents, .. } => extents,
@@ -79,7 +89,7 @@ impl<'f> File<'f> {
             let len = usize::try_from(extent.len - into).unwrap_or(usize::MAX);
             let (piece, after) = rest.split_at_mut(len.min(rest.len()));
             let (Place::At(place) | Place::Escaped(place)) = extent.place;
-            self.source.read_exact_at(piece, place + into)?;
+            reading(self.source, piece, place + into)?;
             if let (Place::Escaped(_), 0..4) = (extent.place, into) {
                 let magic = &JOURNAL_MAGIC[into as usize..];
                 let len = magic.len().min(piece.len());
@@ -99,13 +109,79 @@ impl ReadAt for File<'_> {
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let end = offset.checked_add(buf.len() as u64);
-        if end.is_none_or(|end| end > self.len()) {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                format!("the file ends at byte {}", self.len()),
-            ));
+        self.read(buf, offset, |source, piece, place| {
+            source.read_exact_at(piece, place)
+        })
+    }
+
+    fn load_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read(buf, offset, |source, piece, place| {
+            source.load_exact_at(piece, place)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::layout::Extent;
+
+    /// Counts how it is read.
+    #[derive(Default)]
+    struct Counted {
+        bytes: Vec<u8>,
+        reads: AtomicUsize,
+        loads: AtomicUsize,
+    }
+
+    impl ReadAt for Counted {
+        fn len_bytes(&self) -> io::Result<u64> {
+            self.bytes.len_bytes()
         }
-        self.read(buf, offset)
+
+        fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            self.bytes.read_exact_at(buf, offset)
+        }
+
+        fn load_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+            self.loads.fetch_add(1, Ordering::Relaxed);
+            self.bytes.load_exact_at(buf, offset)
+        }
+    }
+
+    #[test]
+    fn what_is_loaded_is_loaded_from_the_source_too() {
+        let source = Counted {
+            bytes: (0..100).collect(),
+            ..Counted::default()
+        };
+        let extents = [(0, 10, 40), (10, 10, 80)].map(|(start, len, at)| Extent {
+            start,
+            len,
+            place: Place::At(at),
+        });
+        let layout = Layout::Extents {
+            extents: extents.into(),
+            len: 25,
+        };
+        let file = File::new(&source, layout);
+        let mut buf = [1; 25];
+        let expected: Vec<u8> = (40..50).chain(80..90).chain([0; 5]).collect();
+        file.load_exact_at(&mut buf, 0).unwrap();
+        assert_eq!(
+            (source.loads.load(Ordering::Relaxed), &buf[..]),
+            (2, &expected[..])
+        );
+        buf.fill(1);
+        file.read_exact_at(&mut buf, 0).unwrap();
+        assert_eq!(
+            (source.reads.load(Ordering::Relaxed), &buf[..]),
+            (2, &expected[..])
+        );
+        let past = file.load_exact_at(&mut buf, 1).unwrap_err();
+        assert_eq!(past.kind(), io::ErrorKind::UnexpectedEof);
     }
 }
