@@ -129,7 +129,7 @@ impl<S: Storage> Volume<S> {
         self.keyslot
     }
 
-    /// Fills `buf` with the plaintext from byte `offset` on. Of 8 MiB and more the plaintext goes to memory past the
+    /// Fills `buf` with the plaintext from byte `offset` on. Of 32 MiB and more the plaintext goes to memory past the
     /// CPU's caches, in which it would not stay ([`Self::load_at`]).
     ///
     /// # Errors
