@@ -143,8 +143,8 @@ impl<S: Storage> Volume<S> {
     /// As [`Self::read_at`], of plaintext that is loaded into memory and not looked at right away: from
     /// [`LOAD_PAST_CACHES_MIN_LEN_BYTES`](crate::LOAD_PAST_CACHES_MIN_LEN_BYTES) on it goes
     /// past the CPU's caches, which saves reading what it replaces and leaves in them what is there. For that address and offset
-    /// must differ by a multiple of 8 bytes on CPUs with AVX-512, of 64 on other x86-64 ones, or nothing is different from
-    /// [`Self::read_at`]; nor is it elsewhere.
+    /// must differ by a multiple of 8 bytes, or nothing is different from [`Self::read_at`]; nor is it on CPUs other than
+    /// x86-64.
     ///
     /// ```
     /// # use lucarne::{FormatOptions, MemoryStorage, Secret, Volume};

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 
 use cipher::consts::U128;
 
+use super::lines::{Join, past_caches};
 use super::{Batch, Block, Isa, IvGroup, STREAMS, x86};
 
 /// AES-NI with PCLMULQDQ, and AVX2 for shifts by a vector of distances; existing proves that the CPU has them.
@@ -41,9 +42,7 @@ impl Isa for AesNi {
     type BatchLen = U128;
     const BLOCKS: usize = 1;
 
-    x86::store_vectors_past_caches! {
-        vector: __m128i, bytes: 16, store: _mm_storeu_si128, stream: _mm_stream_si128,
-    }
+    past_caches!();
 
     x86::methods_of_any_width! {
         vector: __m128i, bytes: 16, register: xmm_reg, feature: "avx2",
@@ -87,5 +86,25 @@ impl Isa for AesNi {
     #[inline(always)]
     fn times_x32(self, tweaks: __m128i) -> __m128i {
         times_x_to_bytes!(tweaks, 4)
+    }
+}
+
+impl Join for AesNi {
+    type Places = ();
+
+    #[inline(always)]
+    fn places(self, _: usize) {}
+
+    #[inline(always)]
+    fn joined(self, before: __m128i, vector: __m128i, (): ()) -> __m128i {
+        // A vector has two quad words: there is one way to lie between.
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm_alignr_epi8::<8>(vector, before) }
+    }
+
+    #[inline(always)]
+    unsafe fn stream(self, place: *mut __m128i, vector: __m128i) {
+        // SAFETY: the caller's, and `self` proves AVX2.
+        unsafe { _mm_stream_si128(place, vector) }
     }
 }

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 
 use cipher::consts::U256;
 
+use super::lines::{Join, past_caches};
 use super::{Batch, Block, Isa, IvGroup, STREAMS, x86};
 
 /// AVX2 with VAES and VPCLMULQDQ; existing proves that the CPU has them.
@@ -42,9 +43,7 @@ impl Isa for Vaes256 {
     type BatchLen = U256;
     const BLOCKS: usize = 2;
 
-    x86::store_vectors_past_caches! {
-        vector: __m256i, bytes: 32, store: _mm256_storeu_si256, stream: _mm256_stream_si256,
-    }
+    past_caches!();
 
     x86::methods_of_any_width! {
         vector: __m256i, bytes: 32, register: ymm_reg, feature: "avx2",
@@ -91,5 +90,43 @@ impl Isa for Vaes256 {
     #[inline(always)]
     fn times_x32(self, tweaks: __m256i) -> __m256i {
         times_x_to_bytes!(tweaks, 4)
+    }
+}
+
+impl Join for Vaes256 {
+    /// Of eight double words: where each of the joined vector is in what was blended, and which of that are of the one before.
+    type Places = [__m256i; 2];
+
+    #[inline(always)]
+    fn places(self, into: usize) -> [__m256i; 2] {
+        let halves = 2 * into as i32;
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let places = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+            let rotated = _mm256_sub_epi32(places, _mm256_set1_epi32(halves));
+            let of_before = _mm256_cmpgt_epi32(places, _mm256_set1_epi32(7 - halves));
+            [rotated, of_before]
+        }
+    }
+
+    #[inline(always)]
+    fn joined(
+        self,
+        before: __m256i,
+        vector: __m256i,
+        [rotated, of_before]: [__m256i; 2],
+    ) -> __m256i {
+        // The lowest three bits of a place count, so that those below zero are the last.
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let blended = _mm256_blendv_epi8(vector, before, of_before);
+            _mm256_permutevar8x32_epi32(blended, rotated)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn stream(self, place: *mut __m256i, vector: __m256i) {
+        // SAFETY: the caller's, and `self` proves AVX2.
+        unsafe { _mm256_stream_si256(place, vector) }
     }
 }

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 
 use cipher::consts::U512;
 
+use super::lines::{Join, past_caches};
 use super::{Batch, Block, Isa, IvGroup, STREAMS, x86};
 
 /// AVX-512 with VAES and VPCLMULQDQ; existing proves that the CPU has them.
@@ -63,21 +64,6 @@ macro_rules! times_x_to_bytes {
     }};
 }
 
-const LINE_LEN_BYTES: usize = 64;
-const QWORD_LEN_BYTES: usize = 8;
-
-/// Batches that lie anywhere, stored in whole lines: each made of the end of one vector and the beginning of the next.
-/// A line of which a part were stored as usual would first be read, and waited for.
-#[derive(Clone, Copy)]
-pub(in crate::xts) struct Lines {
-    /// So many quad words after a line's beginning vectors begin; `None` if that is no whole number of them.
-    into_line: Option<usize>,
-    /// Where a line's quad words are in two vectors that follow each other.
-    places: __m512i,
-    /// The vector before.
-    held: __m512i,
-}
-
 /// The truth table of a ^ b ^ c.
 const XOR3: i32 = 0x96;
 /// The truth table of a ^ (b & c).
@@ -88,71 +74,7 @@ impl<const CLMUL: bool> Isa for Vaes512<CLMUL> {
     type BatchLen = U512;
     const BLOCKS: usize = 4;
 
-    // What a shift within two vectors goes by.
-    const PAST_CACHES_ALIGNMENT: Option<usize> = Some(QWORD_LEN_BYTES);
-    type Lines = Lines;
-
-    #[inline(always)]
-    fn lines(self, batches: &mut [Batch<Self>]) -> Lines {
-        let into_line_bytes = batches.as_ptr().addr() % LINE_LEN_BYTES;
-        let into_line = into_line_bytes / QWORD_LEN_BYTES;
-        let is_shiftable = into_line_bytes.is_multiple_of(QWORD_LEN_BYTES);
-        // SAFETY: `self` proves AVX-512.
-        unsafe {
-            let places = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
-            let first = _mm512_set1_epi64(8 - into_line as i64);
-            Lines {
-                into_line: is_shiftable.then_some(into_line),
-                places: _mm512_add_epi64(places, first),
-                held: _mm512_setzero_si512(),
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn store_past_caches(
-        self,
-        batches: &mut [Batch<Self>],
-        at: usize,
-        lines: &mut Lines,
-        vectors: [__m512i; STREAMS],
-    ) {
-        let is_last = at + 1 == batches.len();
-        let Some(into_line) = lines.into_line else {
-            for (stream, vector) in vectors.into_iter().enumerate() {
-                self.store(&mut batches[at], stream, vector);
-            }
-            return;
-        };
-        let first_line = batches[at..].as_mut_ptr().cast::<__m512i>();
-        let first_line = first_line.wrapping_byte_sub(into_line * QWORD_LEN_BYTES);
-        // Which of a line's quad words are of the vector before, if that is not the line before.
-        let before = (1 << into_line) - 1;
-        // SAFETY: lines lie at multiples of their length. Each that is stored whole holds what was in the batches: the end of
-        // the vector before, which is of the same batches except before the first, and the beginning of a vector. Of the
-        // first and the last line nothing else is stored than what is of the batches. `self` proves AVX-512, and
-        // whoever calls this calls `fence` afterwards.
-        unsafe {
-            for (stream, vector) in vectors.into_iter().enumerate() {
-                let line = first_line.wrapping_add(stream);
-                let whole = match into_line {
-                    0 => vector,
-                    _ => _mm512_permutex2var_epi64(lines.held, lines.places, vector),
-                };
-                lines.held = vector;
-                if at == 0 && stream == 0 && into_line != 0 {
-                    _mm512_mask_storeu_epi64(line.cast(), !before, whole);
-                } else {
-                    _mm512_stream_si512(line, whole);
-                }
-            }
-            if is_last && into_line != 0 {
-                let line = first_line.wrapping_add(STREAMS);
-                let end = _mm512_permutex2var_epi64(lines.held, lines.places, lines.held);
-                _mm512_mask_storeu_epi64(line.cast(), before, end);
-            }
-        }
-    }
+    past_caches!();
 
     x86::methods_of_any_width! {
         vector: __m512i, bytes: 64, register: zmm_reg, feature: "avx512f",
@@ -214,5 +136,31 @@ impl<const CLMUL: bool> Isa for Vaes512<CLMUL> {
     #[inline(always)]
     fn times_x32(self, tweaks: __m512i) -> __m512i {
         times_x_to_bytes!(tweaks, 4)
+    }
+}
+
+impl<const CLMUL: bool> Join for Vaes512<CLMUL> {
+    /// Where the quad words of a joined vector are in two.
+    type Places = __m512i;
+
+    #[inline(always)]
+    fn places(self, into: usize) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe {
+            let places = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+            _mm512_add_epi64(places, _mm512_set1_epi64(8 - into as i64))
+        }
+    }
+
+    #[inline(always)]
+    fn joined(self, before: __m512i, vector: __m512i, places: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_permutex2var_epi64(before, places, vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn stream(self, place: *mut __m512i, vector: __m512i) {
+        // SAFETY: the caller's, and `self` proves AVX-512.
+        unsafe { _mm512_stream_si512(place, vector) }
     }
 }

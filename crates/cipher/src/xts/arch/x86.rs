@@ -10,42 +10,6 @@ use std::{
 
 use super::Block;
 
-/// [`super::Isa::store_past_caches`] of whole vectors.
-macro_rules! store_vectors_past_caches {
-    (vector: $vector:ty, bytes: $bytes:literal, store: $store:ident, stream: $stream:ident,) => {
-        // A whole line of the cache, also where several vectors fill one: what was measured.
-        const PAST_CACHES_ALIGNMENT: Option<usize> = Some(64);
-
-        type Lines = ();
-
-        #[inline(always)]
-        fn lines(self, _: &mut [Batch<Self>]) {}
-
-        #[inline(always)]
-        fn store_past_caches(
-            self,
-            batches: &mut [Batch<Self>],
-            at: usize,
-            _: &mut (),
-            vectors: [$vector; STREAMS],
-        ) {
-            let batch = &mut batches[at];
-            let is_aligned = batch.as_ptr().addr().is_multiple_of($bytes);
-            let places = batch.as_chunks_mut::<$bytes>().0;
-            for (place, vector) in places.iter_mut().zip(vectors) {
-                match is_aligned {
-                    // SAFETY: as many writable bytes as it stores, aligned to as many: they follow each other from an
-                    // address that is; `self` proves the feature, and whoever calls this calls `fence` afterwards.
-                    true => unsafe { $stream(place.as_mut_ptr().cast(), vector) },
-                    // SAFETY: as many writable bytes as it stores, any alignment; `self` proves the feature.
-                    false => unsafe { $store(place.as_mut_ptr().cast(), vector) },
-                }
-            }
-        }
-    };
-}
-pub(super) use store_vectors_past_caches;
-
 /// The methods of [`super::Isa`] that differ in a vector's width only. The type that they are methods of
 /// proves the CPU features of all the instructions that are named.
 macro_rules! methods_of_any_width {
