@@ -129,3 +129,90 @@ pub fn answer_bytes<F: FileSystem>(
         error => Err(Errno::from_raw_os_error(-error)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::tests::{header, write_in};
+    use crate::{Kind, ROOT_NODE};
+
+    const FILE: u64 = 2;
+
+    /// A file of zeros that panics where it is written from byte 13 on.
+    struct Zeros;
+
+    impl FileSystem for Zeros {
+        fn answer(&self, _: u64, operation: Operation<'_>) -> Result<Reply, Errno> {
+            match operation {
+                Operation::Write { offset: 13, .. } => panic!("on purpose"),
+                Operation::Write { data, .. } => Ok(Reply::Written(data.len() as u32)),
+                _ => Err(Errno::NOSYS),
+            }
+        }
+
+        fn read(&self, node: u64, _: u64, into: &mut [u8]) -> Result<usize, Errno> {
+            match node {
+                FILE => {
+                    into.fill(0);
+                    Ok(into.len())
+                }
+                _ => Err(Errno::ISDIR),
+            }
+        }
+
+        fn read_directory(
+            &self,
+            _: u64,
+            offset: u64,
+            entries: &mut Entries<'_>,
+        ) -> Result<(), Errno> {
+            for position in offset + 1..=3 {
+                if !entries.add(FILE, Kind::File, "zeros".as_ref(), position) {
+                    break;
+                }
+            }
+            Ok(())
+        }
+    }
+
+    fn asked(code: u32, node: u64, rest: &[u8]) -> Option<Result<usize, Errno>> {
+        let request = [&header(code, 1, node), rest].concat();
+        answer_bytes(&Zeros, &request, &mut [0xaa; 4096])
+    }
+
+    #[test]
+    fn data_are_as_long_as_was_asked_and_there_is_room_for() {
+        // What READ and WRITE begin with is the same.
+        assert_eq!(asked(15, FILE, &write_in(0, 4096)), Some(Ok(4096)));
+        assert_eq!(asked(15, FILE, &write_in(0, 4097)), Some(Err(Errno::INVAL)));
+        let all = write_in(0, u32::MAX);
+        assert_eq!(asked(15, FILE, &all), Some(Err(Errno::INVAL)));
+        assert_eq!(
+            asked(15, ROOT_NODE, &write_in(0, 1)),
+            Some(Err(Errno::ISDIR))
+        );
+        assert_eq!(asked(28, ROOT_NODE, &write_in(0, 4096)), Some(Ok(96)));
+        assert_eq!(asked(28, ROOT_NODE, &write_in(0, 80)), Some(Ok(64)));
+        assert_eq!(asked(28, ROOT_NODE, &write_in(2, 80)), Some(Ok(32)));
+        assert_eq!(asked(28, ROOT_NODE, &write_in(3, 80)), Some(Ok(0)));
+    }
+
+    #[test]
+    fn a_panic_is_an_error_of_one_request() {
+        let write = |offset| asked(16, FILE, &[&write_in(offset, 3)[..], b"abc"].concat());
+        assert_eq!(write(13), Some(Err(Errno::IO)));
+        assert_eq!(write(14), Some(Ok(8)));
+    }
+
+    #[test]
+    fn what_is_not_done_is_said_and_what_wants_no_answer_has_none() {
+        assert_eq!(asked(2, FILE, &[0; 8]), None);
+        assert_eq!(asked(42, 0, &[0; 8]), None);
+        assert_eq!(asked(36, 0, &[0; 8]), Some(Err(Errno::NOSYS)));
+        assert_eq!(asked(26, 0, &[0; 64]), Some(Err(Errno::IO)));
+        assert_eq!(asked(38, 0, &[]), Some(Ok(0)));
+        assert_eq!(asked(999, FILE, &[]), Some(Err(Errno::NOSYS)));
+        assert_eq!(asked(15, FILE, &[0; 39]), Some(Err(Errno::NOSYS)));
+        assert_eq!(answer_bytes(&Zeros, &[0; 39], &mut [0; 128]), None);
+    }
+}

@@ -161,7 +161,9 @@ impl Session {
             .chain(
                 (workers.into_iter()).map(|worker| Box::new(move || by_ring(worker)) as Job<'_>),
             );
-        side_by_side(jobs.collect())
+        let ended = side_by_side(jobs.collect());
+        tracing::debug!(?tally, "a FUSE session is over");
+        ended
     }
 }
 
