@@ -61,8 +61,11 @@ pub(crate) fn answer<F: FileSystem>(
     let (unique, node) = (request.unique, request.node);
     let done = match request.operation {
         Operation::Forget => return None,
-        Operation::Read(span) => room(exchange.body(), span.len)
-            .and_then(|into| guarded(|| file_system.read(node, span.offset, into))),
+        Operation::Read(span) => room(exchange.body(), span.len).and_then(|into| {
+            let room = into.len();
+            // Whatever it says.
+            guarded(|| file_system.read(node, span.offset, into)).map(|len| len.min(room))
+        }),
         Operation::ReadDirectory(span) => room(exchange.body(), span.len).and_then(|into| {
             let mut entries = Entries::new(into);
             guarded(|| file_system.read_directory(node, span.offset, &mut entries))?;

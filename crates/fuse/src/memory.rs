@@ -18,8 +18,6 @@ pub(crate) struct Memory {
 
 // SAFETY: the mapping is nobody else's, so whoever has this has the bytes.
 unsafe impl Send for Memory {}
-// SAFETY: a shared reference gives shared bytes alone.
-unsafe impl Sync for Memory {}
 
 impl Memory {
     /// `len` zeros.
