@@ -8,11 +8,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lucarne_serve::Export;
 use lucarne_serve::fuse::{
     MountError, Server, ServerOptions, Stopper, Tally, Transport, TransportChoice, Unmount,
-    mounted_at,
+    UnmountError, mounted_at,
 };
 use rustix::io::Errno;
 
@@ -60,7 +61,12 @@ impl Mounted {
 
     /// Unmounts, and returns once the server has ended.
     pub(crate) fn stop(mut self) {
-        self.stopper.stop(Unmount::IfUnused).unwrap();
+        let begun = Instant::now();
+        // A child that another test begins has all files open for a moment, until it runs its program.
+        while let Err(UnmountError::Busy) = self.stopper.stop(Unmount::IfUnused) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "in use");
+            std::thread::yield_now();
+        }
         self.join();
         assert_eq!(mounted_at(self.directory.path()).unwrap(), None);
     }
