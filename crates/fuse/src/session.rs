@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Barrier, OnceLock};
 
 use rustix::io::Errno;
 
@@ -138,8 +138,9 @@ impl Session {
             tally.add(Transport::Device, count);
             Ok(())
         };
+        let registered = Barrier::new(workers.len());
         let by_ring = |worker: Worker| {
-            let count = worker.serve(file_system, device.as_fd())?;
+            let count = worker.serve(file_system, device.as_fd(), &registered)?;
             tally.add(Transport::Ring, count);
             // The ring is over: so is the file system, which the device says at once, or the kernel did not take the
             // ring, and asks there.

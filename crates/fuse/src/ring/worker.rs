@@ -4,6 +4,7 @@
 use std::io;
 use std::mem;
 use std::os::fd::BorrowedFd;
+use std::sync::Barrier;
 
 use io_uring::squeue::Entry128;
 use io_uring::{IoUring, cqueue, opcode};
@@ -85,7 +86,8 @@ impl Worker {
     }
 
     /// Answers requests until the kernel takes no entry any more: the file system is unmounted, or it did not take
-    /// them to begin with. Gives their number.
+    /// them to begin with. Gives their number. Nothing is answered before all have come to `registered`, with which
+    /// every worker of the ring is called.
     ///
     /// # Errors
     /// From the kernel, if io_uring does not work any more.
@@ -93,15 +95,14 @@ impl Worker {
         mut self,
         file_system: &F,
         device: BorrowedFd<'_>,
+        registered: &Barrier,
     ) -> io::Result<u64> {
-        self.ring.submitter().register_enable_rings()?;
-        for index in 0..self.entries.len() {
-            let entry = &mut self.entries[index];
-            if let State::Ours(bytes) = mem::replace(&mut entry.state, State::Over) {
-                let command = command::register(device, entry.queue, bytes.addresses());
-                self.lend(index, bytes, command);
-            }
-        }
+        // The kernel uses the ring as soon as each queue has one entry. What it then finds no free entry for waits until
+        // one is handed back, also while others are registered. That is soon as long as nobody has been answered:
+        // only names and attributes can be asked for. A read that waits for the disk must find all entries there.
+        let begun = self.register(device);
+        registered.wait();
+        begun?;
         let mut count = 0;
         let mut completed: Vec<cqueue::Entry> = Vec::with_capacity(self.entries.len());
         while self.lent > 0 {
@@ -125,6 +126,18 @@ impl Worker {
             }
         }
         Ok(count)
+    }
+
+    fn register(&mut self, device: BorrowedFd<'_>) -> io::Result<()> {
+        self.ring.submitter().register_enable_rings()?;
+        for index in 0..self.entries.len() {
+            let entry = &mut self.entries[index];
+            if let State::Ours(bytes) = mem::replace(&mut entry.state, State::Over) {
+                let command = command::register(device, entry.queue, bytes.addresses());
+                self.lend(index, bytes, command);
+            }
+        }
+        self.ring.submit().map(drop)
     }
 
     /// Hands over what is there to be handed over, and returns when something is completed.
