@@ -1,5 +1,5 @@
-//! Requests to the file of `serve --fuse`, as a kernel might send them and as none would: each is answered as memory of
-//! the same length would answer, or refused, and nothing outside of the file is ever touched.
+//! The bytes of requests to the file of `serve --fuse`, as a kernel might send them and as none would: each is answered
+//! as memory of the same length would answer, or refused, and nothing outside of the file is ever touched.
 #![no_main]
 
 use std::io;
@@ -7,10 +7,13 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use libfuzzer_sys::fuzz_target;
-use lucarne_serve::fuse::PlainFile;
+use lucarne_fuse::{DecodeError, Errno, HEADER_LEN, Operation, Parts, Request, answer_bytes};
+use lucarne_serve::fuse::{PlainFile, PlainFilesystem};
 use lucarne_serve::{Export, Extent, ExtentKind, ZeroHow};
 
 const LEN: u64 = 5000;
+/// In place of an operation's number: what follows is the whole request.
+const RAW: u8 = 255;
 
 /// Panics where it is asked for anything that it does not have.
 struct Memory {
@@ -69,6 +72,23 @@ impl Export for Memory {
     }
 }
 
+/// A request as the kernel sends it.
+fn request(code: u8, node: u8, unique: u64, body: &[u8]) -> Vec<u8> {
+    let len = HEADER_LEN + body.len();
+    let mut bytes = (len as u32).to_ne_bytes().to_vec();
+    bytes.extend(u32::from(code).to_ne_bytes());
+    bytes.extend(unique.to_ne_bytes());
+    bytes.extend(u64::from(node).to_ne_bytes());
+    bytes.resize(HEADER_LEN, 0);
+    bytes.extend(body);
+    bytes
+}
+
+/// Of the file, from `offset` on.
+fn within(offset: u64, len: u64) -> Range<usize> {
+    offset.min(LEN) as usize..offset.saturating_add(len).min(LEN) as usize
+}
+
 fuzz_target!(|input: &[u8]| {
     let Some((&flags, mut rest)) = input.split_first() else {
         return;
@@ -79,52 +99,79 @@ fuzz_target!(|input: &[u8]| {
         is_read_only,
     };
     let plain = PlainFile::new(memory, "x", flags & 2 != 0);
+    let files = PlainFilesystem::new(plain, flags & 4 != 0, 45);
     let mut model = vec![7; LEN as usize];
-    let mut buffer = Vec::new();
-    // What is asked for, of which node, two numbers, and a mode.
-    while let Some((request, after)) = rest.split_at_checked(22) {
+    let mut body = vec![0; 2 * LEN as usize];
+    let mut unique = 0;
+    // What is asked for, of which node, and how much follows.
+    while let Some((head, after)) = rest.split_at_checked(4) {
+        let len = u16::from_le_bytes([head[2], head[3]]) as usize;
+        let (follows, after) = after.split_at(len.min(after.len()));
         rest = after;
-        let number = |at: usize| u64::from_le_bytes(request[at..at + 8].try_into().unwrap());
-        let node = u64::from(request[1] % 4);
-        let (offset, len) = (number(2), number(10));
-        let mode = i32::from_le_bytes(request[18..22].try_into().unwrap());
-        let fits = offset.min(LEN) as usize..offset.saturating_add(len).min(LEN) as usize;
-        match request[0] % 6 {
-            0 => {
-                if let Ok(read) = plain.read(node, offset, len as u32, &mut buffer) {
-                    let end = offset.saturating_add(u64::from(len as u32)).min(LEN) as usize;
-                    assert_eq!(read, &model[fits.start..end.max(fits.start)]);
-                }
+        unique += 1;
+        let bytes = match head[0] {
+            RAW => follows.to_vec(),
+            code => request(code, head[1] % 4, unique, follows),
+        };
+        let answer = answer_bytes(&files, &bytes, &mut body);
+        let request = match Request::decode(Parts::of_contiguous(&bytes)) {
+            Ok(request) => request,
+            Err(DecodeError::Header) => {
+                assert_eq!(answer, None);
+                continue;
             }
-            1 => {
-                let data = &rest[..rest.len().min(len as usize & 0xfff)];
-                if let Ok(written) = plain.write(node, offset, data) {
-                    assert!(!is_read_only);
-                    let written = written as usize;
-                    model[fits.start..fits.start + written].copy_from_slice(&data[..written]);
-                }
+            Err(DecodeError::Body { .. }) => {
+                assert_eq!(answer, Some(Err(Errno::NOSYS)));
+                continue;
             }
-            2 => {
-                if plain.allocate(node, offset, len, mode).is_ok() {
-                    assert!(!is_read_only);
-                    model[fits].fill(0);
-                }
+        };
+        let Some(answer) = answer else {
+            assert_eq!(request.operation, Operation::Forget);
+            continue;
+        };
+        assert!(request.node == 1 || request.node == 2 || answer.is_err() || !is_of_file(&request.operation));
+        let Ok(len) = answer else { continue };
+        let answer = &body[..len];
+        match request.operation {
+            Operation::Read(span) => assert_eq!(answer, &model[within(span.offset, span.len.into())]),
+            Operation::Write { offset, data } => {
+                assert!(!is_read_only);
+                let written = within(offset, u32::from_ne_bytes(answer[..4].try_into().unwrap()).into());
+                let data = &data[..written.len()];
+                model[written].copy_from_slice(data);
             }
-            3 => {
-                if let Ok(at) = plain.seek(node, offset as i64, mode) {
-                    assert!(at as u64 >= offset && at as u64 <= LEN);
-                }
+            Operation::Allocate { offset, len, .. } => {
+                assert!(!is_read_only);
+                model[within(offset, len)].fill(0);
             }
-            4 => assert!(
-                plain
-                    .set_attributes(node, Some(len), mode & 1 != 0)
-                    .is_ok_and(|attributes| attributes.len == len)
-                    || len != LEN
-                    || node != 2
-                    || mode & 1 != 0
-            ),
-            _ => plain.flush().unwrap(),
+            Operation::Seek { offset, .. } => {
+                let at = u64::from_ne_bytes(answer.try_into().unwrap());
+                assert!(at >= offset as u64 && at <= LEN);
+            }
+            Operation::SetAttributes { len, changes_owner_or_mode } => {
+                assert!(!changes_owner_or_mode && len.is_none_or(|len| [0, LEN].contains(&len)));
+            }
+            Operation::Init(_) => panic!("answered twice"),
+            _ => {}
         }
     }
-    assert_eq!(plain.read(2, 0, LEN as u32, &mut buffer).unwrap(), model);
+    let read = request(15, 2, 1, &[&[0; 16][..], &(LEN as u32).to_ne_bytes(), &[0; 20]].concat());
+    assert_eq!(answer_bytes(&files, &read, &mut body), Some(Ok(model.len())));
+    assert_eq!(body[..model.len()], model);
 });
+
+/// What is refused where there is no such file.
+fn is_of_file(operation: &Operation<'_>) -> bool {
+    matches!(
+        operation,
+        Operation::Lookup { .. }
+            | Operation::Attributes
+            | Operation::SetAttributes { .. }
+            | Operation::Open { .. }
+            | Operation::Read(_)
+            | Operation::Write { .. }
+            | Operation::ReadDirectory(_)
+            | Operation::Allocate { .. }
+            | Operation::Seek { .. }
+    )
+}

@@ -39,10 +39,7 @@ pub(crate) fn run() -> Result<()> {
             .lines()
             .filter_map(|line| line.split(' ').next())
             .collect();
-        let asks_for_nothing = is_fusers_unused_pkg_config(package)?;
-        let offending: Vec<&&str> = (crates.iter())
-            .filter(|name| brings_c(name) && !(**name == "pkg-config" && asks_for_nothing))
-            .collect();
+        let offending: Vec<&&str> = crates.iter().filter(|name| brings_c(name)).collect();
         ensure!(
             offending.is_empty(),
             "{package} depends on C through {offending:?}"
@@ -52,32 +49,6 @@ pub(crate) fn run() -> Result<()> {
     ensure!(checked > 0, "cargo tree listed nothing");
     println!("no C in the dependencies of lucarne and lucarne-cli ({checked} lines of cargo tree)");
     Ok(())
-}
-
-/// fuser's build script looks for libfuse with pkg-config only where its feature `libfuse` is on; the crate is compiled
-/// all the same. Whether that is so, and nobody else has it.
-fn is_fusers_unused_pkg_config(package: &str) -> Result<bool> {
-    let tree = |more: &[&str]| {
-        let common = ["tree", "--locked", "-p", package, "-e", "normal,build"];
-        let arguments = common.iter().chain(more).copied();
-        output(&mut cargo(arguments))
-    };
-    let features = tree(&["--prefix", "none", "--format", "{p}|{f}"])?;
-    let has_libfuse = |line: &str| line.starts_with("fuser ") && line.contains("libfuse");
-    if !features.lines().any(|line| line.starts_with("fuser ")) {
-        return Ok(false);
-    }
-    let users = tree(&[
-        "--invert",
-        "pkg-config",
-        "--depth",
-        "1",
-        "--prefix",
-        "depth",
-    ])?;
-    let mut users = users.lines().filter(|line| line.starts_with('1'));
-    let is_fusers_alone = users.all(|line| line.starts_with("1fuser "));
-    Ok(is_fusers_alone && !features.lines().any(has_libfuse))
 }
 
 fn brings_c(name: &str) -> bool {

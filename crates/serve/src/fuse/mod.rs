@@ -8,8 +8,8 @@
 //! | `mounted` | what is mounted where, from `/proc/self/mountinfo` |
 //! | `server` | all together |
 //!
-//! Neither libfuse nor any other C is needed. Requests are read and answered by several threads, each with one
-//! buffer: memory does not grow with what clients ask for.
+//! The protocol itself is [`lucarne_fuse`]'s; neither libfuse nor any other C is needed. Requests are read and answered
+//! by several threads, each with one buffer: memory does not grow with what clients ask for.
 
 mod filesystem;
 mod mount;
@@ -17,7 +17,9 @@ mod mounted;
 mod plain_file;
 mod server;
 
+pub use filesystem::PlainFilesystem;
+pub use lucarne_fuse::{Tally, Transport};
 pub use mount::{MountError, Unmount, UnmountError, check_mount_point, unmount};
 pub use mounted::{Mounted, mounted_at};
 pub use plain_file::{PLAIN, PlainFile, ROOT, Refusal};
-pub use server::{Server, ServerOptions, Stopper};
+pub use server::{Server, ServerOptions, Stopper, TransportChoice};

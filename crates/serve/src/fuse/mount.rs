@@ -5,7 +5,7 @@
 //! inherited in any other way.
 
 use std::ffi::{CString, OsString};
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -306,11 +306,6 @@ pub(super) fn source_text(path: &Path) -> String {
     OsString::from_vec(bytes.collect())
         .to_string_lossy()
         .into_owned()
-}
-
-/// Whether this process can open the kernel's device itself, to read requests on several descriptors.
-pub(super) fn can_open_device() -> bool {
-    File::options().read(true).write(true).open(DEVICE).is_ok()
 }
 
 #[cfg(test)]

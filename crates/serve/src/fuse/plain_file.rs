@@ -21,9 +21,6 @@ pub const ROOT: u64 = 1;
 /// The file's number.
 pub const PLAIN: u64 = 2;
 
-/// At most so much is read by one request, in bytes; the kernel does not ask for more.
-const READ_LEN_MAX: u32 = 16 << 20;
-
 // Of lseek(2).
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
@@ -58,8 +55,9 @@ pub struct Attributes {
 /// let plain = PlainFile::new(VolumeExport::new(volume), "disk", false);
 /// assert_eq!(plain.lookup(ROOT, "disk".as_ref()).unwrap().node, PLAIN);
 /// assert_eq!(plain.write(PLAIN, 3, b"bytes"), Ok(5));
-/// let mut buffer = Vec::new();
-/// assert_eq!(plain.read(PLAIN, 4, 3, &mut buffer), Ok(&b"yte"[..]));
+/// let mut buffer = [0; 3];
+/// assert_eq!(plain.read(PLAIN, 4, &mut buffer), Ok(3));
+/// assert_eq!(&buffer, b"yte");
 /// # Ok::<(), lucarne::Error>(())
 /// ```
 #[derive(Debug)]
@@ -157,34 +155,21 @@ impl<E: Export> PlainFile<E> {
         }
     }
 
-    /// Bytes from `offset` on, into `buffer`: as many as there are, up to `len`.
+    /// Bytes from `offset` on, to the front of `into`: as many as there are and as it holds. Gives their number.
     ///
     /// # Errors
-    /// `EISDIR`, `ENOENT`, `EINVAL`; what the export says.
-    pub fn read<'b>(
-        &self,
-        node: u64,
-        offset: u64,
-        len: u32,
-        buffer: &'b mut Vec<u8>,
-    ) -> Result<&'b [u8], Refusal> {
+    /// `EISDIR`, `ENOENT`; what the export says.
+    pub fn read(&self, node: u64, offset: u64, into: &mut [u8]) -> Result<usize, Refusal> {
         self.file(node)?;
-        if len > READ_LEN_MAX {
-            return Err(Errno::INVAL);
-        }
         let left = self.export.len().saturating_sub(offset);
-        // At most what fits into 32 bits.
-        let len = left.min(u64::from(len)) as usize;
-        if buffer.len() < len {
-            buffer.resize(len, 0);
-        }
-        let bytes = &mut buffer[..len];
+        // No more than there are.
+        let len = left.min(into.len() as u64) as usize;
         if len > 0 {
             self.export
-                .read_at(bytes, offset)
+                .read_at(&mut into[..len], offset)
                 .map_err(|error| refusal_of(&error))?;
         }
-        Ok(bytes)
+        Ok(len)
     }
 
     /// Writes what fits before the end; tells how much that was.

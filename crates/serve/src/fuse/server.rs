@@ -3,15 +3,14 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+
+use lucarne_fuse::{Session, Settings, Tally, Transport};
 
 use super::filesystem::PlainFilesystem;
 use super::mount::{
-    MountError, Mounting, Unmount, UnmountError, can_open_device, check_mount_point, mount,
-    source_text, unmount,
+    MountError, Mounting, Unmount, UnmountError, check_mount_point, mount, source_text, unmount,
 };
 use super::mounted::Mounted;
 use super::plain_file::PlainFile;
@@ -20,6 +19,10 @@ use crate::{Export, Extent, ZeroHow};
 /// Fewer would stand still while some wait for the disk; each has a buffer of what it has been asked for at most.
 const THREADS_MIN: usize = 4;
 const THREADS_MAX: usize = 32;
+/// As many again for each processor: the kernel asks on the queue of the processor on which a program asked, and has
+/// the thread answer that did so last. Those that are not needed sleep.
+const RING_THREADS_PER_PROCESSOR: usize = 4;
+const RING_THREADS_MAX: usize = 128;
 
 /// How the file is shown.
 ///
@@ -38,8 +41,21 @@ pub struct ServerOptions {
     pub others_may: bool,
     /// Keeps the kernel from caching the plaintext, also where a program opens the file without `O_DIRECT`.
     pub is_uncached: bool,
-    /// How many requests are worked on at a time; `None`: as many as there are processors, and at least 4.
+    /// How many requests are worked on at a time. `None`: as many as there are processors, and at least 4; by io_uring
+    /// 4 from each processor.
     pub threads: Option<usize>,
+    /// How requests may come.
+    pub transport: TransportChoice,
+}
+
+/// How requests may come from the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TransportChoice {
+    /// By io_uring where the kernel offers that and this process may use it, and else by `/dev/fuse`.
+    #[default]
+    Auto,
+    /// By `/dev/fuse` alone.
+    Device,
 }
 
 impl Default for ServerOptions {
@@ -50,6 +66,7 @@ impl Default for ServerOptions {
             others_may: false,
             is_uncached: false,
             threads: None,
+            transport: TransportChoice::Auto,
         }
     }
 }
@@ -71,7 +88,8 @@ impl Default for ServerOptions {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Server<E: Export + 'static> {
-    session: fuser::Session<PlainFilesystem<Arc<E>>>,
+    session: Session,
+    filesystem: PlainFilesystem<Arc<E>>,
     export: Arc<E>,
     mounted: Mounted,
 }
@@ -113,11 +131,17 @@ impl<E: Export + 'static> Server<E> {
             others_may: options.others_may,
         };
         let (device, mounted) = mount(&mounting)?;
-        let session = session(device, Arc::clone(&export), options).inspect_err(|_| {
+        let session = Session::begin(device, settings(options)).inspect_err(|_| {
             // Nothing is served: nobody can use it.
             let _ = unmount(&mounted, Unmount::Lazily);
         })?;
+        let plain = PlainFile::new(
+            Arc::clone(&export),
+            options.name.clone(),
+            options.others_may,
+        );
         Ok(Self {
+            filesystem: PlainFilesystem::new(plain, options.is_uncached, session.kernel_minor()),
             session,
             export,
             mounted,
@@ -127,6 +151,16 @@ impl<E: Export + 'static> Server<E> {
     /// What was mounted, and where.
     pub fn mounted(&self) -> &Mounted {
         &self.mounted
+    }
+
+    /// How requests come.
+    pub fn transport(&self) -> Transport {
+        self.session.transport()
+    }
+
+    /// How many requests came in which way, once [`Self::run`] is over.
+    pub fn tally(&self) -> Arc<Tally> {
+        self.session.tally()
     }
 
     /// What ends it.
@@ -139,7 +173,7 @@ impl<E: Export + 'static> Server<E> {
     /// # Errors
     /// From the kernel; from the export, when it cannot be flushed.
     pub fn run(self) -> io::Result<()> {
-        let served = self.session.run();
+        let served = self.session.run(&self.filesystem);
         if !self.export.is_read_only() {
             self.export.flush()?;
         }
@@ -147,26 +181,18 @@ impl<E: Export + 'static> Server<E> {
     }
 }
 
-fn session<E: Export + 'static>(
-    device: OwnedFd,
-    export: Arc<E>,
-    options: &ServerOptions,
-) -> io::Result<fuser::Session<PlainFilesystem<Arc<E>>>> {
+fn settings(options: &ServerOptions) -> Settings {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = options.threads.unwrap_or(processors.max(THREADS_MIN));
-    let mut config = fuser::Config::default();
-    config.n_threads = Some(threads.clamp(1, THREADS_MAX));
-    // So that the threads do not stand in line for one descriptor.
-    config.clone_fd = can_open_device();
-    // Who may come in is the kernel's affair, which knows what was mounted.
-    let acl = fuser::SessionACL::All;
-    let filesystem = PlainFilesystem {
-        plain: PlainFile::new(export, options.name.clone(), options.others_may),
-        is_uncached: options.is_uncached,
-        is_direct_coherent: false,
-        mounted: SystemTime::now(),
-    };
-    fuser::Session::from_fd(filesystem, device, acl, config)
+    let ring_threads = (options.threads).unwrap_or(processors * RING_THREADS_PER_PROCESSOR);
+    Settings {
+        threads: threads.clamp(1, THREADS_MAX),
+        ring_threads: match options.transport {
+            TransportChoice::Auto => Some(ring_threads.clamp(1, RING_THREADS_MAX)),
+            TransportChoice::Device => None,
+        },
+        ..Settings::default()
+    }
 }
 
 impl<E: Export + ?Sized> Export for Arc<E> {
