@@ -48,9 +48,13 @@ const WISHES: u64 = init_flag::ASYNC_READ
     // So that an uncached file can be mapped all the same.
     | init_flag::DIRECT_IO_ALLOW_MMAP;
 
-/// Whether the kernel takes requests by io_uring.
+/// From this version of the protocol on (7.45, Linux 6.18) a ring is seen to go on when root takes the kernel's parameter
+/// back. Kernels before 6.14 have none, and the first that do refuse its answers then: who asked would wait for good.
+const RING_LASTS_SINCE_MINOR: u32 = 45;
+
+/// Whether the kernel takes requests by io_uring, and as long as the file system is mounted.
 pub(crate) fn offers_ring(offer: &Offer) -> bool {
-    offer.flags & init_flag::OVER_IO_URING != 0
+    offer.flags & init_flag::OVER_IO_URING != 0 && offer.minor >= RING_LASTS_SINCE_MINOR
 }
 
 /// The longest data of a request in whole pages, in bytes: what a ring's payload must hold.
@@ -127,7 +131,10 @@ mod tests {
             usize::from(answered.max_pages) * rustix::param::page_size(),
             1 << 20
         );
+        assert!(offers_ring(&offer));
+        assert!(!offers_ring(&Offer { minor: 44, ..offer }));
         let offer = Offer { flags: 1, ..offer };
+        assert!(!offers_ring(&offer));
         let answered = answer(&offer, &settings, true);
         assert_eq!((answered.flags, answered.flags2), (1, 0));
     }

@@ -1,4 +1,4 @@
-//! FUSE over io_uring (Linux 6.14 and later, `fuse.enable_uring`).
+//! FUSE over io_uring (Linux has it since 6.14, and it is used from 6.18 on; `fuse.enable_uring`).
 //!
 //! The kernel has a queue for each possible CPU, and asks on that of the CPU on which a program asked. A queue has
 //! entries, each with a buffer for headers and one for data, and a command of io_uring that waits: the kernel fills the
