@@ -22,6 +22,8 @@ use lucarne_testkit::scratch::Scratch;
 
 /// A volume with an ext4 file system, and what is known of it.
 struct Known {
+    /// Of `open`; the tests run at the same time.
+    name: &'static str,
     scratch: Scratch,
     image: PathBuf,
     key: PathBuf,
@@ -38,6 +40,7 @@ fn what_the_kernel_wrote_is_behind_every_door() {
     };
     let scratch = Scratch::new();
     every_door(&Known {
+        name: "doors-kernel",
         image: truth.unpack(&scratch),
         key: scratch.file("truth", truth.passphrase()),
         plaintext_sha256: truth.plaintext_sha256().to_owned(),
@@ -73,6 +76,7 @@ fn what_is_put_in_is_behind_every_door() {
     );
     let bytes = std::fs::read(&plain).unwrap();
     every_door(&Known {
+        name: "doors-made",
         image: encrypted(&scratch, "image", &bytes, &["--sector-size", "4096"]),
         key: key_file(&scratch),
         plaintext_sha256: sha256_hex(&bytes),
@@ -145,7 +149,7 @@ fn opened(known: &Known) {
     if !can_open("open") {
         return;
     }
-    let name = Name::new("doors");
+    let name = Name::new(known.name);
     let opened = open(&known.image, &name, &known.key, &["--readonly"]);
     assert_eq!(opened.code, Some(0), "{}", opened.stderr);
     assert_eq!(sha256_hex_of_file(&name.path()), known.plaintext_sha256);
