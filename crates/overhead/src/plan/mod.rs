@@ -336,7 +336,9 @@ fn cases(depth: Depth, threads: usize, shard_count: usize, doors: &[Door]) -> Ve
         main.staged = true;
         main.rounds = rounds(2.0, 9, true);
         main.contenders.push(Protection::PlainAgain);
-        main.contenders.push(Protection::CopyInstead);
+        if way == Way::Pread {
+            main.contenders.push(Protection::CopyInstead);
+        }
         cases.push(main);
     }
     let cold_ways: &[Way] = match depth {
