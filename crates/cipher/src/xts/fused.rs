@@ -255,7 +255,8 @@ impl<I: Isa, const N: usize> State<'_, I, N> {
         let last_key = isa.splat(&keys.data[N - 1]);
         let mut states = [first_key; STREAMS];
         let mut last_keys = [last_key; STREAMS];
-        let input = &batches.get_in()[at];
+        let mut data = batches.get(at);
+        let input = data.get_in();
         for stream in 0..STREAMS {
             isa.prefetch(input, stream, PREFETCH_BYTES);
             states[stream] = isa.xor3(isa.load(input, stream), tweaks[stream], first_key);
@@ -303,14 +304,13 @@ impl<I: Isa, const N: usize> State<'_, I, N> {
             }
         });
 
-        let output = batches.get_out();
         if D::IS_PAST_CACHES {
             for (state, key) in states.iter_mut().zip(last_keys) {
                 *state = D::last_round(isa, *state, key);
             }
-            isa.store_past_caches(output, at, lines, states);
+            isa.store_past_caches(batches.get_out(), at, lines, states);
         } else {
-            let output = &mut output[at];
+            let output = data.get_out();
             for stream in 0..STREAMS {
                 let done = D::last_round(isa, states[stream], last_keys[stream]);
                 isa.store(output, stream, done);
