@@ -103,6 +103,9 @@ fn mount<E: Export + 'static>(
             Server::mount(directory.path(), export, &options)
         }
         Transport::Ring => {
+            if let Some(why) = no_ring() {
+                return Err(MountError::NotAllowed(why));
+            }
             // While it is on others may begin as well, which does them no harm.
             let turned_on = RingParameter::turn_on()
                 .map_err(|error| MountError::NotAllowed(format!("fuse.enable_uring: {error}")))?;
@@ -111,6 +114,27 @@ fn mount<E: Export + 'static>(
             server
         }
     }
+}
+
+/// Why this machine's kernel, or its administrator, rules the ring out.
+fn no_ring() -> Option<String> {
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|part| part.parse().unwrap_or(0_u32));
+    let version = (numbers.next()?, numbers.next()?);
+    if version < (6, 18) {
+        return Some(format!("the ring takes Linux 6.18, and this is {release}"));
+    }
+    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+    if disabled.is_ok_and(|disabled| disabled.trim_end() != "0") {
+        return Some("kernel.io_uring_disabled".into());
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    (status.lines().any(|line| line == "Seccomp:\t2")).then(|| "a filter of system calls".into())
 }
 
 /// The kernel's FUSE offers io_uring as long as this is there. It counts when a file system is mounted, and not later.
