@@ -63,7 +63,8 @@ impl Device {
                 Ok(len) => return Ok(Some(Received { buffer, len })),
                 // A signal; a request that was taken back before it was read.
                 Err(Errno::INTR | Errno::NOENT | Errno::AGAIN) => {}
-                Err(Errno::NODEV) => return Ok(None),
+                // Unmounted; by force, or while this very request was being read.
+                Err(Errno::NODEV | Errno::CONNABORTED) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -76,7 +77,7 @@ impl Device {
         let end = REPLY_START + header.len as usize;
         match rustix::io::write(self, &bytes[REPLY_START..end]) {
             // Nobody waits for it any more; unmounted, of which reading tells.
-            Ok(_) | Err(Errno::NOENT | Errno::NODEV) => {}
+            Ok(_) | Err(Errno::NOENT | Errno::NODEV | Errno::CONNABORTED) => {}
             Err(error) => tracing::warn!(%error, "an answer was not taken"),
         }
     }
