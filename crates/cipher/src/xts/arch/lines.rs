@@ -14,7 +14,7 @@
 use super::{Batch, Isa, STREAMS};
 
 /// What vectors are shifted by, all widths alike.
-const QWORD_LEN_BYTES: usize = 8;
+pub(in crate::xts) const QWORD_LEN_BYTES: usize = 8;
 
 /// What a kernel needs for it.
 pub(in crate::xts) trait Join: Isa {
@@ -37,10 +37,8 @@ pub(in crate::xts) trait Join: Isa {
     unsafe fn stream(self, place: *mut Self::Vector, vector: Self::Vector);
 }
 
-/// How batches lie.
-pub(in crate::xts) struct Lines<I: Join>(Lie<I>);
-
-enum Lie<I: Join> {
+/// How batches lie, and what waits for its place.
+pub(in crate::xts) enum Lines<I: Join> {
     /// Vectors at multiples of their length.
     Whole,
     /// So many quad words after them, and the vector before.
@@ -49,32 +47,16 @@ enum Lie<I: Join> {
     Odd,
 }
 
-impl<I: Join> Clone for Lines<I> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<I: Join> Copy for Lines<I> {}
-
-impl<I: Join> Clone for Lie<I> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<I: Join> Copy for Lie<I> {}
-
 /// Before the first of some batches.
 #[inline(always)]
 pub(super) fn lines<I: Join>(isa: I, batches: &mut [Batch<I>]) -> Lines<I> {
     let into_bytes = batches.as_ptr().addr() % size_of::<I::Vector>();
     let into = into_bytes / QWORD_LEN_BYTES;
-    Lines(match into_bytes % QWORD_LEN_BYTES {
-        0 if into == 0 => Lie::Whole,
-        0 => Lie::Between(into, isa.places(into), isa.splat(&Default::default())),
-        _ => Lie::Odd,
-    })
+    match into_bytes % QWORD_LEN_BYTES {
+        0 if into == 0 => Lines::Whole,
+        0 => Lines::Between(into, isa.places(into), isa.splat(&Default::default())),
+        _ => Lines::Odd,
+    }
 }
 
 /// [`Isa::store_past_caches`].
@@ -90,20 +72,20 @@ pub(super) fn store<I: Join>(
     assert!(at < batches.len());
     // SAFETY: one of the batches.
     let places = unsafe { batches.as_mut_ptr().add(at) }.cast::<I::Vector>();
-    match &mut lines.0 {
-        Lie::Odd => {
+    match lines {
+        Lines::Odd => {
             unrolled!(STREAM in [0 1 2 3 4 5 6 7] {
                 isa.store(&mut batches[at], STREAM, vectors[STREAM]);
             });
         }
-        Lie::Whole => {
+        Lines::Whole => {
             unrolled!(STREAM in [0 1 2 3 4 5 6 7] {
                 // SAFETY: a batch is as many vectors, each at a multiple of its length, as the first is; whoever calls this
                 // calls `fence` afterwards.
                 unsafe { isa.stream(places.add(STREAM), vectors[STREAM]) }
             });
         }
-        Lie::Between(into, how, before) => {
+        Lines::Between(into, how, before) => {
             let into_bytes = *into * QWORD_LEN_BYTES;
             unrolled!(STREAM in [0 1 2 3 4 5 6 7] {
                 let joined = isa.joined(*before, vectors[STREAM], *how);
@@ -133,7 +115,8 @@ pub(super) fn store<I: Join>(
 /// The methods of [`Isa`] for it.
 macro_rules! past_caches {
     () => {
-        const PAST_CACHES_ALIGNMENT: Option<usize> = Some(8);
+        const PAST_CACHES_ALIGNMENT: Option<usize> =
+            Some($crate::xts::arch::lines::QWORD_LEN_BYTES);
         type Lines = $crate::xts::arch::lines::Lines<Self>;
 
         #[inline(always)]

@@ -66,7 +66,7 @@ pub(super) trait Isa: Copy {
     /// At multiples of how many bytes batches must lie for that to be faster past the caches, if it can be at all.
     const PAST_CACHES_ALIGNMENT: Option<usize>;
     /// How batches that go past the caches lie to the cache's lines, and what waits for its line to be whole.
-    type Lines: Copy;
+    type Lines;
     /// Before the first of some batches.
     fn lines(self, batches: &mut [Batch<Self>]) -> Self::Lines;
     /// Puts vectors into batch `at`, past the caches where batches lie as [`Self::PAST_CACHES_ALIGNMENT`] says. Batches
