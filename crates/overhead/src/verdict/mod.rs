@@ -76,22 +76,28 @@ fn headline(outcome: &Outcome) -> String {
         outcome.threads,
         if noisy { "; NOISY RUN, see below" } else { "" },
     );
-    if let Some(reason) = outcome
-        .case(Workload::WarmLoad, Way::Pread)
-        .and_then(why_faster)
-    {
-        headline.push_str(&reason);
-    }
+    headline.extend(why_faster(outcome));
     headline
 }
 
 /// Nobody believes that encryption is faster than none unless he is told why.
-fn why_faster(warm: &CaseResult) -> Option<String> {
-    let cost = warm.encrypted()?.cost()?;
-    let cipher = warm.cost_of_cipher()?;
-    (cost.high < 0.0).then(|| {
+fn why_faster(outcome: &Outcome) -> Option<String> {
+    let ways: Vec<_> = [Way::Pread, Way::Mapping]
+        .into_iter()
+        .filter(|&way| {
+            let warm = outcome.case(Workload::WarmLoad, way);
+            let cost = warm.and_then(|warm| warm.encrypted()?.cost());
+            cost.is_some_and(|cost| cost.high < 0.0)
+        })
+        .map(|way| way.name().to_owned())
+        .collect();
+    let cipher = outcome
+        .case(Workload::WarmLoad, Way::Pread)?
+        .cost_of_cipher()?;
+    (!ways.is_empty()).then(|| {
         format!(
-            " Encrypted weights load faster than plain ones out of the page cache because the library puts plaintext past the CPU's caches, as neither read(2) nor a copy out of a mapping does; beside a copy that does so too the cipher costs {}.",
+            " Out of the page cache encrypted weights load faster than plain ones by {} because the library puts plaintext past the CPU's caches, as neither read(2) nor a copy out of a mapping does; beside a copy by pread that does so too the cipher costs {}.",
+            listed(&ways),
             cost_text(cipher)
         )
     })
@@ -195,6 +201,23 @@ mod tests {
         ] {
             assert!(headline.contains(part), "{part}: {headline}");
         }
+        assert!(
+            headline.contains("by pread, and mapping because"),
+            "{headline}"
+        );
+        let mut outcome = outcome(Depth::Normal, &planted);
+        for result in &mut outcome.cases {
+            if result.case.way == Way::Pread {
+                for measured in &mut result.measured {
+                    measured.ratio = None;
+                }
+            }
+        }
+        let headline = answer(&outcome).headline;
+        assert!(
+            headline.contains("plain ones by mapping because"),
+            "{headline}"
+        );
         let headline = answered(&Planted::default()).headline;
         assert!(!headline.contains("faster than plain"), "{headline}");
     }
